@@ -1,0 +1,1 @@
+//! Custom resources of getvpn.dev/v1alpha1.

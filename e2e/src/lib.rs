@@ -1,0 +1,1 @@
+//! End-to-end tests on real processes, network namespaces and independent tools.

@@ -1,0 +1,1 @@
+//! The key server's decisions and replicated state, pure.

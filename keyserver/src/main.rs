@@ -1,0 +1,3 @@
+//! Cooperative key server of a GET VPN group.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! kubectl plugin of getvpn, and its lab on one machine.
+
+fn main() {}

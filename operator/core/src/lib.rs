@@ -1,0 +1,1 @@
+//! Custom resources to validated group policy and Kubernetes objects, pure.

@@ -1,0 +1,1 @@
+//! What every getvpn process has: clock, logging, metrics endpoint, health, shutdown, TLS.

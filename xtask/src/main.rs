@@ -1,0 +1,3 @@
+//! Checks, generators, tests and the demo of this workspace.
+
+fn main() {}
