@@ -1,0 +1,45 @@
+//! Paths of the admin API: one place for server and client.
+
+/// `GET`: [`ServerStatus`](crate::status::ServerStatus).
+pub const STATUS: &str = "/v1/status";
+
+/// `POST`: the primary hands leadership to another key server.
+pub const STEP_DOWN: &str = "/v1/step-down";
+
+/// `GET`: names of all groups.
+pub const GROUPS: &str = "/v1/groups";
+
+/// `PUT` [`GroupPolicy`](crate::policy::GroupPolicy), `GET` [`GroupStatus`](crate::status::GroupStatus), `DELETE`.
+pub fn group(name: &str) -> String {
+    format!("/v1/groups/{name}")
+}
+
+/// `GET`: the policy that is in force.
+pub fn policy(name: &str) -> String {
+    format!("/v1/groups/{name}/policy")
+}
+
+/// `GET`: [`MemberRow`](crate::status::MemberRow)s.
+pub fn members(name: &str) -> String {
+    format!("/v1/groups/{name}/members")
+}
+
+/// `POST` [`RekeyRequest`](crate::request::RekeyRequest).
+pub fn rekey(name: &str) -> String {
+    format!("/v1/groups/{name}/rekey")
+}
+
+/// `POST` [`EvictRequest`](crate::request::EvictRequest).
+pub fn evict(name: &str) -> String {
+    format!("/v1/groups/{name}/evict")
+}
+
+/// `POST` [`SigningKeyExportRequest`](crate::request::SigningKeyExportRequest).
+pub fn signing_key_export(name: &str) -> String {
+    format!("/v1/groups/{name}/signing-key/export")
+}
+
+/// `POST` [`SigningKeyImportRequest`](crate::request::SigningKeyImportRequest).
+pub fn signing_key_import(name: &str) -> String {
+    format!("/v1/groups/{name}/signing-key/import")
+}
