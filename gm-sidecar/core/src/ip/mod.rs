@@ -1,0 +1,1 @@
+//! IP packets as the packet path needs to read and change them.
