@@ -69,7 +69,8 @@ pub(crate) fn run() -> Result<()> {
         .current_dir(root())
         .exec()
         .context("cargo metadata failed")?;
-    let faults = faults(&metadata)?;
+    let mut faults = faults(&metadata)?;
+    faults.extend(unexplained()?);
     if faults.is_empty() {
         println!(
             "layers: {} crates, every dependency in the allowed direction",
@@ -84,6 +85,25 @@ pub(crate) fn run() -> Result<()> {
         "{} dependencies break the architecture (ARCHITECTURE.md, \"Layers\")",
         faults.len()
     )
+}
+
+/// Third-party crates of the root table that `docs/explanation/dependencies.md` does not justify.
+fn unexplained() -> Result<Vec<String>> {
+    const PAGE: &str = "docs/explanation/dependencies.md";
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml"))?;
+    let page = std::fs::read_to_string(root().join(PAGE))?;
+    let table = manifest
+        .split_once("[workspace.dependencies]")
+        .and_then(|(_, rest)| rest.split_once("\n["))
+        .map(|(table, _)| table)
+        .context("Cargo.toml has no [workspace.dependencies] table")?;
+    Ok(table
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .filter(|(name, value)| !name.starts_with('#') && !value.contains("path ="))
+        .filter(|(name, _)| !page.contains(&format!("`{name}`")))
+        .map(|(name, _)| format!("{name} is not justified in {PAGE}"))
+        .collect())
 }
 
 fn faults(metadata: &Metadata) -> Result<Vec<String>> {
