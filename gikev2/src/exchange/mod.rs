@@ -1,0 +1,1 @@
+//! What both ends of an exchange share: Message IDs, retransmission, reassembly, cookies.
