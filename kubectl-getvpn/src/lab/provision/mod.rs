@@ -1,0 +1,3 @@
+//! Secrets, certificates and configuration files of a lab's nodes.
+
+pub mod certificates;
