@@ -1,0 +1,7 @@
+//! The process around `keyserver-core`: sockets, consensus, storage, admin endpoint, metrics.
+//!
+//! This crate acts; what to do is decided in `keyserver-core`, which has no input or output, clock
+//! or randomness of its own.
+
+pub mod raft;
+pub mod storage;
