@@ -51,7 +51,7 @@ impl AddressRange {
     }
 
     /// First and last address.
-    pub fn bounds(&self) -> (IpAddr, IpAddr) {
+    pub fn first_and_last(&self) -> (IpAddr, IpAddr) {
         match *self {
             Self::V4(first, last) => (first.into(), last.into()),
             Self::V6(first, last) => (first.into(), last.into()),
@@ -98,7 +98,7 @@ impl fmt::Display for AddressRange {
         if self.is_any() {
             return formatter.write_str("any");
         }
-        let (first, last) = self.bounds();
+        let (first, last) = self.first_and_last();
         match self.networks().as_slice() {
             [single] if first == last => write!(formatter, "{}", single.addr()),
             [network] => write!(formatter, "{network}"),

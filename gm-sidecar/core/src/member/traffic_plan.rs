@@ -79,12 +79,11 @@ impl TrafficPlan {
         })
     }
 
-    /// Selectors of protected flows to multicast destinations, whether sent or received.
-    pub fn protected_multicast(&self) -> impl Iterator<Item = &Selector> {
+    /// Selectors of protected flows, whether sent or received.
+    pub fn protected(&self) -> impl Iterator<Item = &Selector> {
         self.entries
             .iter()
             .filter(|entry| matches!(entry.treatment, Treatment::Protect { .. }))
             .map(|entry| &entry.selector)
-            .filter(|selector| selector.destination.touches_multicast())
     }
 }

@@ -1,0 +1,170 @@
+//! Drop rules in the kernel (nftables): what keeps protected traffic from ever leaving or
+//! entering in clear, whether or not this process lives.
+//!
+//! The rules are installed before any other action of the process and every change replaces the
+//! whole table in one transaction, so there is no moment without them. They stay when the process
+//! ends, however it ends; `gm-sidecar cleanup` removes them. Our own packets are told apart by
+//! their socket mark, never by a port.
+
+mod ruleset;
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::process::{Command, Output, Stdio};
+
+use gm_core::member::traffic_plan::TrafficPlan;
+
+/// What the rules need to know besides the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Name of the member; the table is `inet getvpn_<member>`.
+    pub member: String,
+    /// Protected interfaces.
+    pub interfaces: Vec<String>,
+    /// Mark of our own sockets.
+    pub mark: u32,
+    /// Source port of registration; 0 when the kernel chose one.
+    pub ike_port: u16,
+    /// Key servers of all groups; their answers are let in.
+    pub key_servers: Vec<SocketAddr>,
+    /// Multicast addresses on which rekeys arrive.
+    pub rekey_groups: Vec<SocketAddr>,
+}
+
+/// Why the rules could not be changed or read.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    /// The program `nft` is not there.
+    #[error("drop rules: the program `nft` was not found; install the nftables package")]
+    ProgramMissing,
+    /// The program could not be run.
+    #[error("drop rules: `nft` cannot be run")]
+    Run(#[source] std::io::Error),
+    /// Not enough privileges.
+    #[error(
+        "drop rules: the kernel refused the change for lack of privileges; run as root or with \
+         the capability CAP_NET_ADMIN"
+    )]
+    Forbidden,
+    /// The kernel or `nft` refused the rules.
+    #[error("drop rules: `nft` refused: {0}")]
+    Refused(String),
+}
+
+impl Guard {
+    /// Puts the rules for `plan` in force, replacing those of an earlier plan or process in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`GuardError`]; the earlier rules are then still in force.
+    pub fn install(&self, plan: &TrafficPlan) -> Result<(), GuardError> {
+        nft(&["-f", "-"], &self.ruleset(plan)).map(drop)
+    }
+
+    /// Asks the kernel whether it would accept the rules for `plan`, changing nothing.
+    ///
+    /// # Errors
+    /// [`GuardError`].
+    pub fn check(&self, plan: &TrafficPlan) -> Result<(), GuardError> {
+        nft(&["-c", "-f", "-"], &self.ruleset(plan)).map(drop)
+    }
+
+    /// Whether the table is in force.
+    ///
+    /// # Errors
+    /// [`GuardError`] when that cannot be found out.
+    pub fn installed(&self) -> Result<bool, GuardError> {
+        match nft(&["list", "table", "inet", &table(&self.member)], "") {
+            Ok(_) => Ok(true),
+            Err(GuardError::Refused(message)) if message.contains("No such file") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Packets dropped by each counter since the rules were last replaced.
+    ///
+    /// # Errors
+    /// [`GuardError`] when the counters cannot be read.
+    pub fn counters(&self) -> Result<BTreeMap<String, u64>, GuardError> {
+        let output = nft(
+            &["-j", "list", "counters", "table", "inet", &table(&self.member)],
+            "",
+        )?;
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .map_err(|error| GuardError::Refused(format!("unreadable counters: {error}")))?;
+        let items = document["nftables"].as_array().cloned().unwrap_or_default();
+        Ok(items
+            .iter()
+            .filter_map(|item| {
+                let counter = &item["counter"];
+                Some((
+                    counter["name"].as_str()?.to_owned(),
+                    counter["packets"].as_u64()?,
+                ))
+            })
+            .collect())
+    }
+
+    /// Removes the rules of `member`; does nothing when there are none.
+    ///
+    /// # Errors
+    /// [`GuardError`].
+    pub fn remove(member: &str) -> Result<(), GuardError> {
+        // Declaring the table first makes the deletion succeed whether or not it existed.
+        let name = table(member);
+        nft(
+            &["-f", "-"],
+            &format!("table inet {name}\ndelete table inet {name}\n"),
+        )
+        .map(drop)
+    }
+}
+
+/// Name of the table of `member`.
+fn table(member: &str) -> String {
+    format!("getvpn_{member}")
+}
+
+fn nft(arguments: &[&str], input: &str) -> Result<Output, GuardError> {
+    let spawn = |program: &str| {
+        Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    };
+    // The folder of system programs is not on every user's search path.
+    let mut child = match spawn("nft") {
+        Err(error) if error.kind() == ErrorKind::NotFound => spawn("/usr/sbin/nft"),
+        other => other,
+    }
+    .map_err(|error| match error.kind() {
+        ErrorKind::NotFound => GuardError::ProgramMissing,
+        _ => GuardError::Run(error),
+    })?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // A program that ends before reading everything says why on its error output.
+        match pipe.write_all(input.as_bytes()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                return Err(GuardError::Run(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let output = child.wait_with_output().map_err(GuardError::Run)?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    if message.contains("Operation not permitted") {
+        return Err(GuardError::Forbidden);
+    }
+    let first_line = message.lines().next().unwrap_or("no reason given");
+    Err(GuardError::Refused(first_line.to_owned()))
+}
+
+#[cfg(test)]
+#[path = "guard/tests.rs"]
+mod tests;

@@ -1,0 +1,115 @@
+use super::*;
+use gm_core::data_plane::Family;
+use gm_core::member::traffic_plan::{Origin, PlanEntry, Treatment};
+use gm_core::spd::{AddressRange, Selector};
+
+fn guard() -> Guard {
+    Guard {
+        member: "m-1".to_owned(),
+        interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+        mark: 0x47,
+        ike_port: 848,
+        key_servers: vec![
+            "172.20.0.2:848".parse().expect("address"),
+            "[fd00::2]:1848".parse().expect("address"),
+        ],
+        rekey_groups: vec!["239.1.2.3:848".parse().expect("address")],
+    }
+}
+
+fn between(source: &str, destination: &str) -> Selector {
+    let range = |text: &str| AddressRange::network(text.parse().expect("network"));
+    Selector::between(range(source), range(destination))
+}
+
+fn web(source: &str, destination: &str) -> Selector {
+    Selector {
+        protocol: Some(6),
+        destination_ports: 443..=443,
+        ..between(source, destination)
+    }
+}
+
+const BOTH: Treatment = Treatment::Protect {
+    outbound: true,
+    inbound: true,
+};
+
+fn open_plan() -> TrafficPlan {
+    let entry = |origin, treatment, selector| PlanEntry {
+        origin,
+        treatment,
+        selector,
+    };
+    let group = Origin::Group(7);
+    TrafficPlan {
+        closed: false,
+        allow_clear: Vec::new(),
+        entries: vec![
+            entry(
+                Origin::Local,
+                Treatment::Clear,
+                web("0.0.0.0/0", "10.9.0.0/16"),
+            ),
+            entry(
+                group,
+                Treatment::Clear,
+                between("10.1.0.0/16", "10.1.9.0/24"),
+            ),
+            entry(group, BOTH, between("10.1.0.0/16", "10.1.0.0/16")),
+            entry(group, BOTH, web("10.1.0.0/16", "10.2.0.0/16")),
+            entry(
+                group,
+                Treatment::Protect {
+                    outbound: false,
+                    inbound: false,
+                },
+                between("fd00:1::/32", "fd00:1::/32"),
+            ),
+        ],
+    }
+}
+
+fn closed_plan() -> TrafficPlan {
+    let mut ssh = Selector::between(AddressRange::any(Family::V4), AddressRange::any(Family::V4));
+    ssh.protocol = Some(6);
+    ssh.source_ports = 22..=22;
+    TrafficPlan::before_registration(true, vec![ssh])
+}
+
+/// Compares with the file that was written and read by a person.
+fn assert_golden(text: &str, golden: &str) {
+    for (number, (ours, expected)) in text.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(ours, expected, "line {}", number + 1);
+    }
+    assert_eq!(text, golden);
+}
+
+#[test]
+fn the_closed_ruleset_is_as_reviewed() {
+    assert_golden(
+        &guard().ruleset(&closed_plan()),
+        include_str!("golden_closed.nft"),
+    );
+}
+
+#[test]
+fn the_ruleset_of_a_registered_member_is_as_reviewed() {
+    assert_golden(
+        &guard().ruleset(&open_plan()),
+        include_str!("golden_open.nft"),
+    );
+}
+
+#[test]
+fn the_kernel_accepts_both_rulesets() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "this test needs root, and must not be skipped in CI"
+        );
+        return;
+    }
+    guard().check(&closed_plan()).expect("closed rules");
+    guard().check(&open_plan()).expect("open rules");
+}
