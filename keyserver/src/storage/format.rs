@@ -175,8 +175,8 @@ struct MetaRecord {
 impl From<&LogId> for Position {
     fn from(id: &LogId) -> Self {
         Self {
-            term: id.leader_id().term,
-            leader: id.leader_id().node_id,
+            term: id.committed_leader_id().term,
+            leader: id.committed_leader_id().node_id,
             index: id.index(),
         }
     }

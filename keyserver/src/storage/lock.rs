@@ -11,7 +11,7 @@ const NAME: &str = "keyserver.lock";
 /// Held while a process uses a data directory; the kernel releases it when the process ends,
 /// however it ends.
 #[derive(Debug)]
-pub struct DirectoryLock {
+pub(super) struct DirectoryLock {
     _file: File,
 }
 
@@ -21,7 +21,7 @@ impl DirectoryLock {
     /// # Errors
     /// [`StorageError::Locked`] when another process holds it, [`StorageError::Environment`] when
     /// the lock file cannot be made.
-    pub fn take(directory: &Path) -> Result<Self, StorageError> {
+    pub(super) fn take(directory: &Path) -> Result<Self, StorageError> {
         let path: PathBuf = directory.join(NAME);
         let environment = |action: &'static str| {
             let path = path.clone();

@@ -1,6 +1,8 @@
 //! Helpers shared by the tests.
 #![allow(dead_code, reason = "each test program uses another part")]
 
+pub(crate) mod cluster;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
