@@ -3,5 +3,9 @@
 //! This crate acts; what to do is decided in `keyserver-core`, which has no input or output, clock
 //! or randomness of its own.
 
+pub mod config;
+mod multicast;
 pub mod raft;
+pub mod signing_key;
 pub mod storage;
+pub mod udp;

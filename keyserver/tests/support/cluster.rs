@@ -147,7 +147,10 @@ impl Cluster {
         node.consensus.raft().shutdown().await.expect("stops");
         drop(node);
         let lock = std::fs::File::open(self.directory(index).join("keyserver.lock")).expect("made");
-        until("its tasks have let go of the store", || lock.try_lock().ok()).await;
+        until("its tasks have let go of the store", || {
+            lock.try_lock().ok()
+        })
+        .await;
     }
 
     /// Key server `index`, which must run.
