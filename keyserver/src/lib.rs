@@ -3,9 +3,13 @@
 //! This crate acts; what to do is decided in `keyserver-core`, which has no input or output, clock
 //! or randomness of its own.
 
+pub mod admin;
+pub mod cli;
 pub mod config;
+pub mod metrics;
 mod multicast;
 pub mod raft;
+pub mod runner;
 pub mod signing_key;
 pub mod storage;
 pub mod udp;

@@ -1,0 +1,5 @@
+//! The task that owns `keyserver-core`.
+
+mod application;
+
+pub use application::RunnerApplication;
