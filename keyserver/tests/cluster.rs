@@ -2,13 +2,14 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use keyserver::raft::transport::{CallError, Peers, Refusal};
 use keyserver::raft::types::{CommandOctets, Incarnation};
-use keyserver::raft::{ProposeError, Role};
+use keyserver::raft::{ProposeError, Role, Timing};
 use support::cluster::{Authority, Cluster, PATIENCE, until};
 use support::open;
 
@@ -154,6 +155,51 @@ async fn without_a_majority_nobody_is_primary_and_nothing_is_proposed() {
         "{error}"
     );
     assert!(cluster.node(primary).journal.commands().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fourth_key_server_learns_and_takes_the_vote_of_one_that_stays_away() {
+    let timing = Timing {
+        voter_replacement: Duration::from_secs(2),
+        ..Timing::default()
+    };
+    let mut cluster = Cluster::start_with(4, timing).await;
+    let primary = cluster.primary().await;
+    // The learner forwards commands as well.
+    fill(&cluster, 3, 0..5).await;
+    cluster.converged(&commands(0..5)).await;
+    let voters = |cluster: &Cluster| -> BTreeSet<u64> {
+        cluster.node(primary).consensus.raft().voter_ids().collect()
+    };
+    let learner = cluster.node(3).consensus.store().node_id();
+    assert_eq!(voters(&cluster).len(), 3);
+    assert!(!voters(&cluster).contains(&learner));
+    let lost = (0..3).find(|index| *index != primary).expect("three voters");
+    cluster.kill(lost).await;
+    until("the learner votes", || voters(&cluster).contains(&learner).then_some(())).await;
+    assert_eq!(voters(&cluster).len(), 3);
+    fill(&cluster, 3, 5..7).await;
+    cluster.converged(&commands(0..7)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_was_rolled_back_is_not_believed_and_stops_nobody() {
+    let mut cluster = Cluster::start(3).await;
+    assert_eq!(cluster.primary().await, 0);
+    fill(&cluster, 0, 0..5).await;
+    cluster.converged(&commands(0..5)).await;
+    cluster.kill(2).await;
+    let file = cluster.directory(2).join("keyserver.redb");
+    let old = std::fs::read(&file).expect("readable");
+    cluster.restart(2).await;
+    fill(&cluster, 0, 5..10).await;
+    cluster.converged(&commands(0..10)).await;
+    cluster.kill(2).await;
+    std::fs::write(&file, old).expect("rolled back");
+    cluster.restart(2).await;
+    fill(&cluster, 0, 10..20).await;
+    assert_eq!(cluster.primary().await, 0);
+    assert!(cluster.node(2).journal.commands().len() < 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,6 +69,7 @@ pub(crate) struct Cluster {
     _home: tempfile::TempDir,
     home: PathBuf,
     authority: Authority,
+    timing: Timing,
     /// Where they listen.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Those that run.
@@ -78,10 +79,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts `count` key servers with empty data directories.
     pub(crate) async fn start(count: usize) -> Self {
+        Self::start_with(count, Timing::default()).await
+    }
+
+    /// Starts `count` key servers with other times.
+    pub(crate) async fn start_with(count: usize, timing: Timing) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let home = directory.path().to_owned();
         let mut cluster = Self {
             authority: Authority::new(&home.join("tls")),
+            timing,
             addresses: free_addresses(count),
             nodes: Vec::new(),
             _home: directory,
@@ -126,7 +133,7 @@ impl Cluster {
                 .collect(),
             server_tls: Arc::new(runtime::tls::server(&files).expect("server credentials")),
             client_tls: Arc::new(runtime::tls::client(&files).expect("client credentials")),
-            timing: Timing::default(),
+            timing: self.timing,
         };
         let store = open(&self.directory(index)).expect("the store opens");
         let consensus = Consensus::start(settings, store, journal.clone())
