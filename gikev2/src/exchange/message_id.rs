@@ -62,6 +62,11 @@ impl SendCounter {
         Self { next }
     }
 
+    /// The next number, without taking it.
+    pub(crate) fn next(&self) -> u32 {
+        self.next
+    }
+
     /// Takes the next number; `None` when the space is used up.
     pub(crate) fn take(&mut self) -> Option<u32> {
         let taken = self.next;

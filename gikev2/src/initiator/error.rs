@@ -1,7 +1,7 @@
 //! Why an attempt to register ended without success.
 
 use crate::exchange::authentication::AuthenticationError;
-use crate::wire::{NotifyType, ParseError};
+use crate::wire::{ExchangeType, NotifyType, ParseError};
 
 /// The end of an [`super::Initiator`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,7 +10,7 @@ pub enum InitiatorError {
     #[error("no answer from the key server ({exchange})")]
     NoAnswer {
         /// The exchange that stayed unanswered.
-        exchange: &'static str,
+        exchange: ExchangeType,
     },
     /// The key server accepts none of our proposals. Unauthenticated before GSA_AUTH, and believed only after every
     /// repetition brought nothing better.

@@ -6,9 +6,11 @@
 //! * [`key_tree`] is the key server's logical key hierarchy (RFC 9838 §3.2, Appendix A).
 
 pub mod acknowledgement;
+mod content;
 mod error;
 pub mod key_tree;
 pub mod receiver;
+mod rekey_sa;
 pub mod sender;
 
 pub use error::RekeyError;

@@ -62,6 +62,8 @@ pub struct Limits {
     pub ike_sas: usize,
     /// How long an authenticated IKE SA may be idle before we delete it (RFC 9838 §2.3.3: the key server closes).
     pub idle_grace: Duration,
+    /// How long an IKE SA of a stock peer, authenticated by childless IKE_AUTH, may be idle.
+    pub childless_idle: Duration,
     /// How long the owner may take to answer a registration before the IKE SA is dropped.
     pub decision_time: Duration,
     /// Most INVALID_IKE_SPI answers per second.
@@ -79,6 +81,7 @@ impl Default for Limits {
             cookie_secret_lifetime: Duration::from_secs(60),
             ike_sas: 32_768,
             idle_grace: Duration::from_secs(10),
+            childless_idle: Duration::from_secs(300),
             decision_time: Duration::from_secs(30),
             invalid_ike_spi_per_second: 10,
         }

@@ -78,7 +78,6 @@ pub enum Event {
 }
 
 /// A member's wish to join a group, after its identity was proven.
-#[derive(Debug)]
 pub struct RegistrationRequest {
     /// The proven identity.
     pub identity: Identification,
@@ -105,6 +104,20 @@ pub struct RegistrationRequest {
     pub acknowledgement_key: Secret,
     /// `true` for GSA_AUTH, `false` for a later GSA_REGISTRATION on the same IKE SA.
     pub initial: bool,
+}
+
+impl std::fmt::Debug for RegistrationRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RegistrationRequest")
+            .field("identity", &self.identity)
+            .field("group", &self.group)
+            .field("sender_ids", &self.sender_ids)
+            .field("remote", &self.remote)
+            .field("acknowledges", &self.acknowledges)
+            .field("initial", &self.initial)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a member gets when it is admitted.

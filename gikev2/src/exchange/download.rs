@@ -1,0 +1,82 @@
+//! Matching the keys of a KD payload to the policies of a GSA payload (RFC 9838 §4.4, §4.5): what registration and
+//! GSA_REKEY have in common. Everything is checked; nothing is installed.
+
+use std::collections::BTreeSet;
+
+use crate::Secret;
+use crate::crypto::aead::AeadAlgorithm;
+use crate::keys::group::RekeySaKeys;
+use crate::keys::wrap;
+use crate::wire::{
+    DataSaPolicy, GroupSecurityAssociation, KeyDownload, KeyWrapId, ProtocolId, RekeySaPolicy, SequenceNumbersId,
+    Spi, TransformType,
+};
+
+/// Why policy and keys do not fit; names the rule.
+pub(crate) type Mismatch = &'static str;
+
+/// The cipher of a Rekey SA. Its key wrap algorithm must be the IKE SA's, KW_5649_256, because tree keys delivered
+/// over one are used over the other.
+pub(crate) fn rekey_cipher(policy: &RekeySaPolicy) -> Result<AeadAlgorithm, Mismatch> {
+    let cipher = policy
+        .transform(TransformType::ENCRYPTION)
+        .and_then(AeadAlgorithm::from_transform)
+        .ok_or("the Rekey SA's cipher is not supported")?;
+    let key_wrap = policy.transform(TransformType::KEY_WRAP).map(|transform| KeyWrapId(transform.id));
+    if key_wrap != Some(KeyWrapId::KW_5649_256) {
+        return Err("the Rekey SA's key wrap algorithm is not KW_5649_256");
+    }
+    Ok(cipher)
+}
+
+/// The keys of a Rekey SA from its keying material, which must have the exact length.
+pub(crate) fn rekey_keys(policy: &RekeySaPolicy, material: &Secret) -> Result<RekeySaKeys, Mismatch> {
+    let cipher = rekey_cipher(policy)?;
+    RekeySaKeys::new(cipher, material).map_err(|_| "the Rekey SA's keying material has the wrong length")
+}
+
+/// Unwraps the key of every data SA: one bag for each policy and one policy for each bag.
+pub(crate) fn data_keys(
+    gsa: &GroupSecurityAssociation,
+    download: &KeyDownload,
+    default_key: &Secret,
+) -> Result<Vec<(Spi, Secret)>, Mismatch> {
+    let mut seen = BTreeSet::new();
+    let mut keys = Vec::new();
+    for bag in download.data() {
+        let policy = gsa
+            .data()
+            .find(|policy| policy.spi == bag.spi && policy.protocol == bag.protocol)
+            .ok_or("a data SA's key has no policy")?;
+        if !seen.insert(bag.spi) {
+            return Err("a data SA has two key bags");
+        }
+        if bag.sa_key.key_id != 0 || bag.sa_key.kwk_id != 0 {
+            return Err("a data SA's key is not wrapped with the default key");
+        }
+        let key = wrap::unwrap(default_key, &bag.sa_key.encrypted).map_err(|_| "a data SA's key cannot be unwrapped")?;
+        if key.len() != data_cipher(policy)?.keying_material_length() {
+            return Err("a data SA's keying material has the wrong length");
+        }
+        keys.push((bag.spi, key));
+    }
+    if seen.len() != gsa.data().count() {
+        return Err("a data SA's policy has no key");
+    }
+    Ok(keys)
+}
+
+/// The cipher of a data SA we could use (RFC 9838 §4.4.2.1): ESP, AEAD, and never 64-bit sequence numbers.
+fn data_cipher(policy: &DataSaPolicy) -> Result<AeadAlgorithm, Mismatch> {
+    if policy.protocol != ProtocolId::ESP {
+        return Err("a data SA is not ESP");
+    }
+    let numbers = policy.transform(TransformType::SEQUENCE_NUMBERS).map(|transform| SequenceNumbersId(transform.id));
+    if !matches!(numbers, Some(SequenceNumbersId::SEQUENTIAL_32 | SequenceNumbersId::UNSPECIFIED_32)) {
+        return Err("a data SA's sequence numbers are not supported");
+    }
+    policy
+        .transform(TransformType::ENCRYPTION)
+        .and_then(AeadAlgorithm::from_transform)
+        .ok_or("a data SA's cipher is not supported")
+}
