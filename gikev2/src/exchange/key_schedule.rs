@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::Secret;
 use crate::crypto::aead::{AeadAlgorithm, AeadKey, IV_LENGTH};
 use crate::crypto::prf::Prf;
-use crate::keys::ike_sa::IkeSaKeys;
+use crate::keys::ike_sa::{DerivationError, IkeSaKeys, KeySeed};
 use crate::wire::encrypted::authenticated_octets;
 use crate::wire::payload::Chain;
 use crate::wire::private::{ACKNOWLEDGEMENT_KEY_LABEL, ACKNOWLEDGEMENT_KEY_LENGTH};
@@ -37,9 +37,16 @@ pub(crate) struct Opening {
     pub(crate) responder_nonce: Vec<u8>,
 }
 
-/// Keys could not be derived: the suite names an algorithm we do not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Underivable;
+impl Opening {
+    fn seed(&self) -> KeySeed<'_> {
+        KeySeed {
+            initiator_spi: &self.initiator_spi.0,
+            responder_spi: &self.responder_spi.0,
+            initiator_nonce: &self.initiator_nonce,
+            responder_nonce: &self.responder_nonce,
+        }
+    }
+}
 
 /// The current keys of an IKE SA.
 pub(crate) struct KeySchedule {
@@ -55,10 +62,10 @@ pub(crate) struct KeySchedule {
 
 impl KeySchedule {
     /// The first keys, from the shared secret of IKE_SA_INIT.
-    pub(crate) fn new(role: Role, suite: Suite, opening: Opening, shared: &Secret) -> Result<Self, Underivable> {
-        let prf = Prf::from_id(suite.prf).ok_or(Underivable)?;
-        let aead = AeadAlgorithm::from_id(suite.encryption, suite.key_bits).ok_or(Underivable)?;
-        let keys = IkeSaKeys::initial(prf, aead, &opening, shared)?;
+    pub(crate) fn new(role: Role, suite: Suite, opening: Opening, shared: &Secret) -> Result<Self, DerivationError> {
+        let prf = Prf::from_id(suite.prf).ok_or(DerivationError)?;
+        let aead = AeadAlgorithm::from_id(suite.encryption, suite.key_bits).ok_or(DerivationError)?;
+        let keys = IkeSaKeys::initial(prf, aead, &opening.seed(), shared)?;
         Ok(Self {
             role,
             suite,
@@ -72,8 +79,8 @@ impl KeySchedule {
     }
 
     /// Replaces every key by the result of an additional key exchange.
-    pub(crate) fn mix(&mut self, shared: &Secret) -> Result<(), Underivable> {
-        self.keys = self.keys.mixed(&self.opening, shared)?;
+    pub(crate) fn mix(&mut self, shared: &Secret) -> Result<(), DerivationError> {
+        self.keys = self.keys.mixed(&self.opening.seed(), shared)?;
         Ok(())
     }
 
@@ -170,12 +177,12 @@ impl KeySchedule {
     }
 
     /// GSK_w, the default key wrap key (RFC 9838 §3.1.1).
-    pub(crate) fn key_wrap_key(&self) -> Result<Secret, Underivable> {
-        self.keys.key_wrap_key()
+    pub(crate) fn key_wrap_key(&self) -> Result<Secret, DerivationError> {
+        Ok(self.keys.key_wrap_key()?)
     }
 
     /// The key of this registration's rekey acknowledgements.
-    pub(crate) fn acknowledgement_key(&self) -> Result<Secret, Underivable> {
-        self.keys.from_derivation_key(ACKNOWLEDGEMENT_KEY_LABEL, ACKNOWLEDGEMENT_KEY_LENGTH)
+    pub(crate) fn acknowledgement_key(&self) -> Result<Secret, DerivationError> {
+        Ok(self.keys.from_derivation_key(ACKNOWLEDGEMENT_KEY_LABEL, ACKNOWLEDGEMENT_KEY_LENGTH)?)
     }
 }

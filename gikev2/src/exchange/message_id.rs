@@ -27,11 +27,6 @@ impl ReceiveWindow {
         Self { next }
     }
 
-    /// The number of the next request.
-    pub(crate) fn next(&self) -> u32 {
-        self.next
-    }
-
     /// Places `message_id` in the window.
     pub(crate) fn position(&self, message_id: u32) -> Position {
         if message_id == self.next {
@@ -57,11 +52,6 @@ pub(crate) struct SendCounter {
 }
 
 impl SendCounter {
-    /// A counter whose first number is `next`.
-    pub(crate) fn starting_at(next: u32) -> Self {
-        Self { next }
-    }
-
     /// The next number, without taking it.
     pub(crate) fn next(&self) -> u32 {
         self.next
@@ -93,7 +83,7 @@ mod tests {
 
     #[test]
     fn message_ids_end_instead_of_wrapping() {
-        let mut counter = SendCounter::starting_at(u32::MAX - 1);
+        let mut counter = SendCounter { next: u32::MAX - 1 };
         assert_eq!(counter.take(), Some(u32::MAX - 1));
         assert_eq!(counter.take(), None);
         let mut window = ReceiveWindow::starting_at(u32::MAX);
