@@ -4,8 +4,10 @@
 //! or randomness of its own.
 
 pub mod admin;
+pub mod certificates;
 pub mod cli;
 pub mod config;
+pub mod ike;
 pub mod metrics;
 mod multicast;
 pub mod raft;

@@ -88,14 +88,22 @@ impl Metrics {
         };
         let mut registry = Registry::with_prefix("getvpn");
         let all = metrics.clone();
-        registry.register("keyserver_primary", "1 while this key server is primary", all.primary);
+        registry.register(
+            "keyserver_primary",
+            "1 while this key server is primary",
+            all.primary,
+        );
         registry.register("keyserver_raft_term", "Term of the consensus", all.term);
         registry.register(
             "keyserver_raft_commit_lag_entries",
             "Log entries that are not applied here yet",
             all.commit_lag,
         );
-        registry.register("keyserver_members", "Members registered with a group", all.members);
+        registry.register(
+            "keyserver_members",
+            "Members registered with a group",
+            all.members,
+        );
         registry.register(
             "sender_ids_free",
             "Sender-IDs a group can grant before a new epoch",
@@ -146,12 +154,20 @@ impl Metrics {
             let label = GroupLabel {
                 group: group.name.clone(),
             };
-            self.members.get_or_create(&label).set(i64::from(group.members));
-            let free = group.sender_ids_capacity.saturating_sub(group.sender_ids_used);
+            self.members
+                .get_or_create(&label)
+                .set(i64::from(group.members));
+            let free = group
+                .sender_ids_capacity
+                .saturating_sub(group.sender_ids_used);
             self.sender_ids_free
                 .get_or_create(&label)
                 .set(i64::try_from(free).unwrap_or(i64::MAX));
-            let last = group.traffic_keys.iter().map(|key| key.lifetime_left_ms).max();
+            let last = group
+                .traffic_keys
+                .iter()
+                .map(|key| key.lifetime_left_ms)
+                .max();
             if let Some(last) = last.and_then(|last| u32::try_from(last / 1000).ok()) {
                 self.traffic_key_expiry
                     .get_or_create(&label)
@@ -176,7 +192,10 @@ mod tests {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
         assert!(text.contains("getvpn_keyserver_primary 1\n"), "{text}");
-        assert!(text.contains("getvpn_registration_rejected_total{reason=\"identity\"} 1\n"), "{text}");
+        assert!(
+            text.contains("getvpn_registration_rejected_total{reason=\"identity\"} 1\n"),
+            "{text}"
+        );
         assert!(text.contains("getvpn_build_info{version="), "{text}");
     }
 }

@@ -76,7 +76,10 @@ impl RunnerHandle {
             message: "this key server is stopping; ask another one".to_owned(),
             primary: None,
         };
-        self.sender.send(question(sender)).await.map_err(|_| ended())?;
+        self.sender
+            .send(question(sender))
+            .await
+            .map_err(|_| ended())?;
         receiver.await.map_err(|_| ended())?
     }
 }

@@ -32,8 +32,14 @@ pub fn router(runner: RunnerHandle) -> Router {
         .route(&path::members("{name}"), get(members))
         .route(&path::rekey("{name}"), post(rekey))
         .route(&path::evict("{name}"), post(evict))
-        .route(&path::signing_key_export("{name}"), post(export_signing_key))
-        .route(&path::signing_key_import("{name}"), post(import_signing_key))
+        .route(
+            &path::signing_key_export("{name}"),
+            post(export_signing_key),
+        )
+        .route(
+            &path::signing_key_import("{name}"),
+            post(import_signing_key),
+        )
         .fallback(|| async { refuse(ErrorCode::BadRequest, "there is no such path") })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(runner)
@@ -100,10 +106,16 @@ async fn put_group(
     if policy.name != name {
         return Err(refuse(
             ErrorCode::BadRequest,
-            format!("name: the policy is of group `{}`, the path names `{name}`", policy.name),
+            format!(
+                "name: the policy is of group `{}`, the path names `{name}`",
+                policy.name
+            ),
         ));
     }
-    answer(runner, |reply| AdminRequest::PutGroup(Box::new(policy), reply)).await
+    answer(runner, |reply| {
+        AdminRequest::PutGroup(Box::new(policy), reply)
+    })
+    .await
 }
 
 async fn group(State(runner): State<RunnerHandle>, Path(name): Path<String>) -> impl IntoResponse {
@@ -152,7 +164,10 @@ async fn export_signing_key(
     request: Body<SigningKeyExportRequest>,
 ) -> impl IntoResponse {
     let request = body(request)?;
-    answer(runner, |reply| AdminRequest::ExportSigningKey(name, request, reply)).await
+    answer(runner, |reply| {
+        AdminRequest::ExportSigningKey(name, request, reply)
+    })
+    .await
 }
 
 async fn import_signing_key(
@@ -161,5 +176,8 @@ async fn import_signing_key(
     request: Body<SigningKeyImportRequest>,
 ) -> impl IntoResponse {
     let request = body(request)?;
-    answer(runner, |reply| AdminRequest::ImportSigningKey(name, request, reply)).await
+    answer(runner, |reply| {
+        AdminRequest::ImportSigningKey(name, request, reply)
+    })
+    .await
 }

@@ -22,7 +22,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why the admin endpoint does not start.
 #[derive(Debug, thiserror::Error)]
-#[error("admin.listen {address}: {cause}; another process uses it, or it is no address of this host")]
+#[error(
+    "admin.listen {address}: {cause}; another process uses it, or it is no address of this host"
+)]
 pub struct AdminError {
     address: SocketAddr,
     cause: String,
@@ -33,10 +35,12 @@ pub struct AdminError {
 /// # Errors
 /// [`AdminError`].
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, AdminError> {
-    TcpListener::bind(address).await.map_err(|error| AdminError {
-        address,
-        cause: error.to_string(),
-    })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| AdminError {
+            address,
+            cause: error.to_string(),
+        })
 }
 
 /// Serves `router` until shutdown; requests under way are finished.
@@ -69,7 +73,10 @@ pub async fn serve(
         let connection = connection(stream, peer, acceptor.clone(), router.clone());
         connections.spawn(async move {
             let _slot = slot;
-            if tokio::time::timeout(CONNECTION_TIMEOUT, connection).await.is_err() {
+            if tokio::time::timeout(CONNECTION_TIMEOUT, connection)
+                .await
+                .is_err()
+            {
                 tracing::debug!(%peer, "an admin connection was open too long");
             }
         });

@@ -16,7 +16,10 @@ pub(super) enum Committed {
     /// The state is wanted.
     Snapshot(oneshot::Sender<Result<SnapshotOctets, ApplicationError>>),
     /// The state is replaced.
-    Restore(SnapshotOctets, oneshot::Sender<Result<(), ApplicationError>>),
+    Restore(
+        SnapshotOctets,
+        oneshot::Sender<Result<(), ApplicationError>>,
+    ),
 }
 
 /// Forwards everything to the runner and waits for its answer.
@@ -32,7 +35,10 @@ impl RunnerApplication {
     }
 
     async fn send(&self, committed: Committed) -> Result<(), ApplicationError> {
-        self.sender.send(committed).await.map_err(|_| ApplicationError::Ended)
+        self.sender
+            .send(committed)
+            .await
+            .map_err(|_| ApplicationError::Ended)
     }
 }
 

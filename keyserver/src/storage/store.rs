@@ -73,19 +73,18 @@ impl Store {
             pending: BTreeMap::new(),
             appends: 0,
         };
-        let (queue, failure, thread) =
-            writer::start(file.clone()).map_err(|error| StorageError::Environment {
-                path: file.path().to_owned(),
-                action: "start the writer thread",
-                cause: error.to_string(),
-            })?;
+        let running = writer::start(file.clone()).map_err(|error| StorageError::Environment {
+            path: file.path().to_owned(),
+            action: "start the writer thread",
+            cause: error.to_string(),
+        })?;
         Ok(Self {
             shared: Arc::new(Shared {
                 file,
                 memory: Arc::new(Mutex::new(memory)),
-                queue: Some(queue),
-                thread: Some(thread),
-                failure,
+                queue: Some(running.queue),
+                thread: Some(running.thread),
+                failure: running.failure,
             }),
         })
     }

@@ -35,22 +35,28 @@ pub(super) enum Operation {
     Committed(Zeroizing<Vec<u8>>),
 }
 
-/// Starts the writer; it ends when the returned sender is dropped.
-///
-/// The watch channel tells the first failure.
-pub(super) fn start(
-    file: Arc<StoreFile>,
-) -> std::io::Result<(
-    Sender<Operation>,
-    watch::Receiver<Option<StorageError>>,
-    std::thread::JoinHandle<()>,
-)> {
-    let (sender, receiver) = std::sync::mpsc::channel();
+/// A running writer; it ends when `queue` is dropped.
+pub(super) struct Running {
+    /// Takes operations.
+    pub(super) queue: Sender<Operation>,
+    /// Tells the first failure.
+    pub(super) failure: watch::Receiver<Option<StorageError>>,
+    /// The thread.
+    pub(super) thread: std::thread::JoinHandle<()>,
+}
+
+/// Starts the writer of `file`.
+pub(super) fn start(file: Arc<StoreFile>) -> std::io::Result<Running> {
+    let (queue, receiver) = std::sync::mpsc::channel();
     let (failure_sender, failure) = watch::channel(None);
     let thread = std::thread::Builder::new()
         .name("store-writer".to_owned())
         .spawn(move || Writer::new(file, failure_sender).run(&receiver))?;
-    Ok((sender, failure, thread))
+    Ok(Running {
+        queue,
+        failure,
+        thread,
+    })
 }
 
 struct Writer {
