@@ -17,8 +17,8 @@ use crate::error::{ErrorBody, ErrorCode};
 use crate::path;
 use crate::policy::GroupPolicy;
 use crate::request::{
-    EvictRequest, RekeyAccepted, RekeyRequest, SigningKeyExport, SigningKeyExportRequest,
-    SigningKeyImportRequest,
+    AdmitRequest, EvictRequest, RekeyAccepted, RekeyRequest, SigningKeyExport,
+    SigningKeyExportRequest, SigningKeyImportRequest,
 };
 use crate::status::{GroupStatus, MemberRow, ServerStatus, SigningKeyStatus};
 
@@ -162,7 +162,7 @@ impl Client {
         self.request(Method::GET, &path::policy(name), &()).await
     }
 
-    /// Removes a group: its members are told to leave, its keys are forgotten.
+    /// Removes a group: its keys are forgotten, its members go on until theirs end.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with [`ErrorCode::GroupNotFound`].
@@ -191,7 +191,7 @@ impl Client {
             .await
     }
 
-    /// Removes a member so that it can open nothing new.
+    /// Excludes a member: it can open nothing new and may not register again until it is admitted.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with [`ErrorCode::MemberNotFound`].
@@ -201,6 +201,15 @@ impl Client {
         request: &EvictRequest,
     ) -> Result<RekeyAccepted, ClientError> {
         self.request(Method::POST, &path::evict(name), request)
+            .await
+    }
+
+    /// Lets an evicted identity register again.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with [`ErrorCode::MemberNotFound`] when no such identity was evicted.
+    pub async fn admit(&self, name: &str, request: &AdmitRequest) -> Result<(), ClientError> {
+        self.request(Method::POST, &path::admit(name), request)
             .await
     }
 

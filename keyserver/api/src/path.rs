@@ -34,6 +34,11 @@ pub fn evict(name: &str) -> String {
     format!("/v1/groups/{name}/evict")
 }
 
+/// `POST` [`AdmitRequest`](crate::request::AdmitRequest).
+pub fn admit(name: &str) -> String {
+    format!("/v1/groups/{name}/admit")
+}
+
 /// `POST` [`SigningKeyExportRequest`](crate::request::SigningKeyExportRequest).
 pub fn signing_key_export(name: &str) -> String {
     format!("/v1/groups/{name}/signing-key/export")

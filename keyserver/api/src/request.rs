@@ -10,8 +10,6 @@ pub struct RekeyRequest {
     pub replace: bool,
     /// Also make a new key encryption key (new Rekey SA).
     pub key_encryption_key: bool,
-    /// Names this request: repeating it with the same name does not rekey twice. Empty for none.
-    pub request_id: String,
 }
 
 /// Answer to a rekey or an eviction: it is committed, delivery goes on.
@@ -29,6 +27,14 @@ pub struct RekeyAccepted {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EvictRequest {
     /// Identity as the member list shows it, or its registration ID in hexadecimal.
+    pub member: String,
+}
+
+/// Body of `POST …/admit`: an evicted identity may register again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AdmitRequest {
+    /// Identity as the member list showed it.
     pub member: String,
 }
 
