@@ -4,30 +4,14 @@
 use std::collections::BTreeSet;
 
 use crate::Secret;
-use crate::crypto::aead::AeadAlgorithm;
 use crate::keys::group::RekeySaKeys;
 use crate::keys::wrap;
-use crate::wire::{
-    DataSaPolicy, GroupSecurityAssociation, KeyDownload, KeyWrapId, ProtocolId, RekeySaPolicy, SequenceNumbersId,
-    Spi, TransformType,
-};
+use crate::wire::{GroupSecurityAssociation, KeyDownload, RekeySaPolicy, Spi};
+
+use super::policy::{data_cipher, rekey_cipher};
 
 /// Why policy and keys do not fit; names the rule.
 pub(crate) type Mismatch = &'static str;
-
-/// The cipher of a Rekey SA. Its key wrap algorithm must be the IKE SA's, KW_5649_256, because tree keys delivered
-/// over one are used over the other.
-pub(crate) fn rekey_cipher(policy: &RekeySaPolicy) -> Result<AeadAlgorithm, Mismatch> {
-    let cipher = policy
-        .transform(TransformType::ENCRYPTION)
-        .and_then(AeadAlgorithm::from_transform)
-        .ok_or("the Rekey SA's cipher is not supported")?;
-    let key_wrap = policy.transform(TransformType::KEY_WRAP).map(|transform| KeyWrapId(transform.id));
-    if key_wrap != Some(KeyWrapId::KW_5649_256) {
-        return Err("the Rekey SA's key wrap algorithm is not KW_5649_256");
-    }
-    Ok(cipher)
-}
 
 /// The keys of a Rekey SA from its keying material, which must have the exact length.
 pub(crate) fn rekey_keys(policy: &RekeySaPolicy, material: &Secret) -> Result<RekeySaKeys, Mismatch> {
@@ -64,19 +48,4 @@ pub(crate) fn data_keys(
         return Err("a data SA's policy has no key");
     }
     Ok(keys)
-}
-
-/// The cipher of a data SA we could use (RFC 9838 §4.4.2.1): ESP, AEAD, and never 64-bit sequence numbers.
-fn data_cipher(policy: &DataSaPolicy) -> Result<AeadAlgorithm, Mismatch> {
-    if policy.protocol != ProtocolId::ESP {
-        return Err("a data SA is not ESP");
-    }
-    let numbers = policy.transform(TransformType::SEQUENCE_NUMBERS).map(|transform| SequenceNumbersId(transform.id));
-    if !matches!(numbers, Some(SequenceNumbersId::SEQUENTIAL_32 | SequenceNumbersId::UNSPECIFIED_32)) {
-        return Err("a data SA's sequence numbers are not supported");
-    }
-    policy
-        .transform(TransformType::ENCRYPTION)
-        .and_then(AeadAlgorithm::from_transform)
-        .ok_or("a data SA's cipher is not supported")
 }

@@ -12,6 +12,7 @@ pub(crate) mod key_schedule;
 pub(crate) mod message_id;
 pub(crate) mod nat;
 pub(crate) mod payloads;
+pub(crate) mod policy;
 pub mod proposal;
 pub mod protect;
 pub(crate) mod reassembly;

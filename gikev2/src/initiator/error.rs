@@ -34,8 +34,8 @@ pub enum InitiatorError {
     /// An authenticated message lacks a payload or has one too many.
     #[error("wrong set of payloads from the key server: {0}")]
     PayloadSet(&'static str),
-    /// Keys in the registration could not be unwrapped or do not fit the policy.
-    #[error("the key server's keys do not fit its policy: {0}")]
+    /// The policy breaks a rule, or its keys do not fit it or cannot be unwrapped.
+    #[error("the key server's policy and keys cannot be used: {0}")]
     Keys(&'static str),
     /// Nothing can be offered: the configuration names no usable key exchange.
     #[error("the configuration cannot be used: {0}")]

@@ -5,6 +5,7 @@ use crate::Secret;
 use crate::exchange::download;
 use crate::exchange::key_schedule::KeySchedule;
 use crate::exchange::payloads::Payloads;
+use crate::exchange::policy;
 use crate::keys::tree::WorkingKeyPath;
 use crate::wire::{GroupSecurityAssociation, Identification, KeyDownload, NotifyType, RekeySpi};
 
@@ -29,9 +30,7 @@ pub(super) fn unwrap_registration(terms: &Terms<'_>, answer: Payloads) -> Result
         answer.notify(NotifyType::GETVPN_REGISTRATION_ID).and_then(|notify| notify.data_u64());
     let gsa = answer.policy.ok_or(InitiatorError::PayloadSet("no GSA"))?;
     let download = answer.key_download.ok_or(InitiatorError::PayloadSet("no KD"))?;
-    if gsa.policies.is_empty() {
-        return Err(InitiatorError::PayloadSet("a GSA without any SA"));
-    }
+    policy::check(&gsa, true).map_err(InitiatorError::Keys)?;
     let underivable = |_| InitiatorError::Keys("keys cannot be derived");
     let default_key = terms.schedule.key_wrap_key().map_err(underivable)?;
     let data = download::data_keys(&gsa, &download, &default_key).map_err(InitiatorError::Keys)?;

@@ -6,6 +6,7 @@ use crate::Secret;
 use crate::crypto::public_key::PublicKey;
 use crate::exchange::download;
 use crate::exchange::payloads::Payloads;
+use crate::exchange::policy;
 use crate::initiator::Registration;
 use crate::keys::tree::WorkingKeyPath;
 use crate::wire::payload::Chain;
@@ -115,18 +116,13 @@ pub(super) fn read(
 
 /// What a GSA_REKEY may not contain (RFC 9838 §2.4.1, §4.4.2.1.1, §5).
 fn check_rules(sa: &RekeySa, gsa: &GroupSecurityAssociation, keys: &KeyDownload) -> Result<(), RekeyError> {
-    if gsa.group_wide.as_ref().is_some_and(|policy| policy.sender_id_bits.is_some()) {
-        return Err(RekeyError::Content("GWP_SENDER_ID_BITS is only for registration"));
-    }
+    policy::check(gsa, false).map_err(RekeyError::Content)?;
     if keys.member().is_some_and(|bag| !bag.sender_ids.is_empty()) {
         return Err(RekeyError::Content("GM_SENDER_ID is only for registration"));
     }
     match (gsa.rekey(), keys.rekey()) {
         (None, None) => {}
         (Some(policy), Some(bag)) => {
-            if policy.transform(TransformType::GROUP_CONTROLLER_AUTHENTICATION).is_some() {
-                return Err(RekeyError::Content("GCAUTH is only for registration"));
-            }
             if policy.spi != bag.spi || policy.spi == sa.spi {
                 return Err(RekeyError::Content("the new Rekey SA's key has another SPI"));
             }
@@ -139,10 +135,6 @@ fn check_rules(sa: &RekeySa, gsa: &GroupSecurityAssociation, keys: &KeyDownload)
     let wrap_keys = keys.member().map(|bag| bag.wrap_keys.as_slice()).unwrap_or_default();
     if wrap_keys.iter().any(|key| key.key_id == 0) {
         return Err(RekeyError::Content("a WRAP_KEY has no Key ID"));
-    }
-    let spis: std::collections::BTreeSet<Spi> = gsa.data().map(|policy| policy.spi).collect();
-    if spis.len() != gsa.data().count() || spis.iter().any(|spi| *spi < Spi::LOWEST) {
-        return Err(RekeyError::Content("a data SA's SPI is reserved or used twice"));
     }
     Ok(())
 }

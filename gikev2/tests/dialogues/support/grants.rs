@@ -9,26 +9,26 @@ use gikev2::wire::{
     RekeySaPolicy, RekeySpi, SaPolicy, SequenceNumbersId, Spi, TrafficSelector, Transform,
 };
 
-pub const REKEY_SPI: RekeySpi = RekeySpi(*b"REKEYSA1REKEYSA2");
-pub const DATA_SPI: Spi = Spi(0xc0ff_ee01);
-pub const REGISTRATION_ID: u64 = 0x0102_0304_0506_0708;
-pub const SENDER_ID: u32 = 5;
+pub(crate) const REKEY_SPI: RekeySpi = RekeySpi(*b"REKEYSA1REKEYSA2");
+pub(crate) const DATA_SPI: Spi = Spi(0xc0ff_ee01);
+pub(crate) const REGISTRATION_ID: u64 = 0x0102_0304_0506_0708;
+pub(crate) const SENDER_ID: u32 = 5;
 
 /// DER AlgorithmIdentifier of Ed25519.
-pub const ED25519: &[u8] = &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
+pub(crate) const ED25519: &[u8] = &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
 
 /// Octets counting up from `first`.
-pub fn counting(first: u8, length: u8) -> Secret {
+pub(crate) fn counting(first: u8, length: u8) -> Secret {
     Secret::new((0..length).map(|step| first.wrapping_add(step)).collect())
 }
 
 /// Keying material of the first Rekey SA: GSK_e with salt, then GSK_w.
-pub fn rekey_material() -> Secret {
+pub(crate) fn rekey_material() -> Secret {
     counting(0x00, 68)
 }
 
 /// Keying material of the first data SA.
-pub fn data_material() -> Secret {
+pub(crate) fn data_material() -> Secret {
     counting(0x80, 36)
 }
 
@@ -41,7 +41,7 @@ fn udp_848(address: [u8; 4]) -> TrafficSelector {
 }
 
 /// A Rekey SA with AES-GCM-256 and KW_5649_256; `algorithm` only at registration.
-pub fn rekey_policy(spi: RekeySpi, algorithm: Option<&[u8]>) -> RekeySaPolicy {
+pub(crate) fn rekey_policy(spi: RekeySpi, algorithm: Option<&[u8]>) -> RekeySaPolicy {
     let mut transforms =
         vec![Transform::encryption(EncryptionId::AES_GCM_16, Some(256)), Transform::key_wrap(KeyWrapId::KW_5649_256)];
     transforms.extend(algorithm.map(Transform::digital_signature));
@@ -58,7 +58,7 @@ pub fn rekey_policy(spi: RekeySpi, algorithm: Option<&[u8]>) -> RekeySaPolicy {
 }
 
 /// An ESP SA with AES-GCM-256 for everything.
-pub fn data_policy(spi: Spi) -> DataSaPolicy {
+pub(crate) fn data_policy(spi: Spi) -> DataSaPolicy {
     let mut policy = DataSaPolicy::esp(
         spi,
         TrafficSelector::addresses(AddressRange::ANY_V4),
@@ -72,7 +72,7 @@ pub fn data_policy(spi: Spi) -> DataSaPolicy {
     policy
 }
 
-pub fn group_wide(registration: bool) -> GroupWidePolicy {
+pub(crate) fn group_wide(registration: bool) -> GroupWidePolicy {
     GroupWidePolicy {
         activation_delay_seconds: Some(10),
         deactivation_delay_seconds: Some(20),
@@ -82,7 +82,7 @@ pub fn group_wide(registration: bool) -> GroupWidePolicy {
 }
 
 /// A Rekey SA signed with `algorithm` by the holder of `auth_key`, one ESP SA, and a Sender-ID.
-pub fn signed_by(algorithm: &[u8], auth_key: Vec<u8>) -> Grant {
+pub(crate) fn signed_by(algorithm: &[u8], auth_key: Vec<u8>) -> Grant {
     Grant {
         gsa: GroupSecurityAssociation {
             policies: vec![
@@ -103,12 +103,12 @@ pub fn signed_by(algorithm: &[u8], auth_key: Vec<u8>) -> Grant {
 }
 
 /// [`signed_by`] the Ed25519 key of RFC 8032 test 1.
-pub fn plain() -> Grant {
+pub(crate) fn plain() -> Grant {
     signed_by(ED25519, ed25519_public_key())
 }
 
 /// SubjectPublicKeyInfo of the public key of RFC 8032 §7.1 test 1.
-pub fn ed25519_public_key() -> Vec<u8> {
+pub(crate) fn ed25519_public_key() -> Vec<u8> {
     hex::decode("302a300506032b6570032100d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
         .expect("hex")
 }

@@ -1,9 +1,9 @@
 //! Both ends in one virtual world: a link that loses, repeats, reorders and cuts off, a clock that jumps from event
 //! to event, and random octets from a seed. Nothing here sleeps.
-#![allow(dead_code)]
 
-pub mod grants;
-pub mod pki;
+
+pub(crate) mod grants;
+pub(crate) mod pki;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,23 +18,23 @@ use gikev2::wire::{IdType, Identification};
 use gikev2::{Entropy, Secret, Transmit};
 
 /// 2026-07-01 00:00 UTC; the certificates of [`pki`] are valid around it.
-pub const UNIX_TIME: u64 = 1_782_864_000;
+pub(crate) const UNIX_TIME: u64 = 1_782_864_000;
 
 /// The group everybody registers to.
-pub const GROUP: u32 = 1234;
+pub(crate) const GROUP: u32 = 1234;
 
 /// Random octets from a seed; the same seed gives the same world.
-pub struct Seeded {
+pub(crate) struct Seeded {
     seed: u64,
     counter: u64,
 }
 
 impl Seeded {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { seed, counter: 0 }
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         let mut octets = [0; 8];
         self.fill(&mut octets);
         u64::from_be_bytes(octets) % bound
@@ -53,15 +53,15 @@ impl Entropy for Seeded {
 
 /// How the link treats datagrams.
 #[derive(Clone)]
-pub struct Link {
-    pub loss_percent: u64,
-    pub duplicate_percent: u64,
+pub(crate) struct Link {
+    pub(crate) loss_percent: u64,
+    pub(crate) duplicate_percent: u64,
     /// Each datagram takes between 5 ms and this much longer.
-    pub jitter: Duration,
+    pub(crate) jitter: Duration,
     /// Longest UDP payload that gets through.
-    pub longest: usize,
+    pub(crate) longest: usize,
     /// A NAT in front of the member: the address and port the key server sees for each port of the member.
-    pub nat: Option<fn(SocketAddr) -> SocketAddr>,
+    pub(crate) nat: Option<fn(SocketAddr) -> SocketAddr>,
 }
 
 impl Default for Link {
@@ -71,9 +71,9 @@ impl Default for Link {
 }
 
 /// One shared secret for every member whose name ends in the right domain.
-pub struct OnePreSharedKey {
-    pub identity: Identification,
-    pub key: Secret,
+pub(crate) struct OnePreSharedKey {
+    pub(crate) identity: Identification,
+    pub(crate) key: Secret,
 }
 
 impl PreSharedKeys for OnePreSharedKey {
@@ -82,23 +82,23 @@ impl PreSharedKeys for OnePreSharedKey {
     }
 }
 
-pub fn member_identity() -> Identification {
+pub(crate) fn member_identity() -> Identification {
     Identification::fqdn("m-1.member.getvpn")
 }
 
-pub fn server_identity() -> Identification {
+pub(crate) fn server_identity() -> Identification {
     Identification::fqdn("ks-0.keyserver.getvpn")
 }
 
-pub fn any_key_server() -> Vec<IdentityPattern> {
+pub(crate) fn any_key_server() -> Vec<IdentityPattern> {
     vec![IdentityPattern::new(IdType::FQDN, "*.keyserver.getvpn")]
 }
 
-pub fn shared_key() -> Secret {
+pub(crate) fn shared_key() -> Secret {
     Secret::from_slice(b"correct horse battery staple 0001")
 }
 
-pub fn registration_parameters() -> RegistrationParameters {
+pub(crate) fn registration_parameters() -> RegistrationParameters {
     RegistrationParameters {
         group: Identification::group(GROUP),
         capabilities: Vec::new(),
@@ -108,7 +108,7 @@ pub fn registration_parameters() -> RegistrationParameters {
 }
 
 /// A member that uses a pre-shared key.
-pub fn member_config() -> initiator::Config {
+pub(crate) fn member_config() -> initiator::Config {
     initiator::Config::new(
         member_identity(),
         Credentials::PreSharedKey(shared_key()),
@@ -118,22 +118,22 @@ pub fn member_config() -> initiator::Config {
 }
 
 /// A key server that knows that member.
-pub fn server_config() -> responder::Config {
+pub(crate) fn server_config() -> responder::Config {
     let mut config = responder::Config::new(server_identity());
     config.pre_shared_keys = Some(Box::new(OnePreSharedKey { identity: member_identity(), key: shared_key() }));
     config
 }
 
-pub fn member_address() -> SocketAddr {
+pub(crate) fn member_address() -> SocketAddr {
     SocketAddr::from(([10, 1, 0, 2], 848))
 }
 
-pub fn server_address() -> SocketAddr {
+pub(crate) fn server_address() -> SocketAddr {
     SocketAddr::from(([172, 20, 0, 2], 848))
 }
 
 /// What the owner of the responder does with a registration.
-pub enum Decision {
+pub(crate) enum Decision {
     Accept(Grant),
     Refuse(Refusal),
     /// The test answers later.
@@ -142,11 +142,11 @@ pub enum Decision {
 
 /// A datagram as it appeared on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
-    pub to_server: bool,
-    pub local: SocketAddr,
-    pub remote: SocketAddr,
-    pub payload: Vec<u8>,
+pub(crate) struct Sighting {
+    pub(crate) to_server: bool,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) payload: Vec<u8>,
 }
 
 struct Flight {
@@ -157,29 +157,29 @@ struct Flight {
 }
 
 /// One member and one key server.
-pub struct Pair {
-    pub now: Instant,
-    pub unix_time: u64,
-    pub entropy: Seeded,
-    pub link: Link,
-    pub member: Initiator,
-    pub server: Responder,
-    pub member_events: Vec<initiator::Event>,
-    pub server_events: Vec<responder::Event>,
-    pub open_registrations: Vec<(RegistrationHandle, Box<RegistrationRequest>)>,
-    pub decide: Box<dyn FnMut(&RegistrationRequest) -> Decision>,
+pub(crate) struct Pair {
+    pub(crate) now: Instant,
+    pub(crate) unix_time: u64,
+    pub(crate) entropy: Seeded,
+    pub(crate) link: Link,
+    pub(crate) member: Initiator,
+    pub(crate) server: Responder,
+    pub(crate) member_events: Vec<initiator::Event>,
+    pub(crate) server_events: Vec<responder::Event>,
+    pub(crate) open_registrations: Vec<(RegistrationHandle, Box<RegistrationRequest>)>,
+    pub(crate) decide: Box<dyn FnMut(&RegistrationRequest) -> Decision>,
     /// Every datagram sent, before the link did anything to it.
-    pub wire: Vec<Sighting>,
+    pub(crate) wire: Vec<Sighting>,
     in_flight: BTreeMap<(Instant, u64), Flight>,
     serial: u64,
 }
 
 impl Pair {
-    pub fn new(member: initiator::Config, server: responder::Config) -> Self {
+    pub(crate) fn new(member: initiator::Config, server: responder::Config) -> Self {
         Self::with_seed(member, server, 1)
     }
 
-    pub fn with_seed(member: initiator::Config, server: responder::Config, seed: u64) -> Self {
+    pub(crate) fn with_seed(member: initiator::Config, server: responder::Config, seed: u64) -> Self {
         let now = Instant::now();
         let mut entropy = Seeded::new(seed);
         let server = Responder::new(server, now, &mut entropy);
@@ -202,7 +202,7 @@ impl Pair {
     }
 
     /// Lets the world run for `time`.
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
             self.collect();
@@ -227,7 +227,7 @@ impl Pair {
     }
 
     /// Runs until the member has an event that ends a registration, and returns it.
-    pub fn outcome(&mut self) -> initiator::Event {
+    pub(crate) fn outcome(&mut self) -> initiator::Event {
         for _ in 0..600 {
             self.run_for(Duration::from_millis(100));
             if !self.member_events.is_empty() {
@@ -238,7 +238,7 @@ impl Pair {
     }
 
     /// Runs to a successful registration.
-    pub fn registered(&mut self) -> Box<initiator::Registration> {
+    pub(crate) fn registered(&mut self) -> Box<initiator::Registration> {
         match self.outcome() {
             initiator::Event::Registered(registration) => registration,
             other => panic!("not registered: {other:?}, server saw {:?}", self.server_events),
@@ -246,7 +246,7 @@ impl Pair {
     }
 
     /// The reasons the key server gave for refusing something.
-    pub fn rejections(&self) -> Vec<&responder::RejectReason> {
+    pub(crate) fn rejections(&self) -> Vec<&responder::RejectReason> {
         self.server_events
             .iter()
             .filter_map(|event| match event {
@@ -257,19 +257,19 @@ impl Pair {
     }
 
     /// Hands a datagram to the key server as if it had come from `source`.
-    pub fn inject_to_server(&mut self, source: SocketAddr, payload: &[u8]) {
+    pub(crate) fn inject_to_server(&mut self, source: SocketAddr, payload: &[u8]) {
         let local = server_address();
         self.server.handle_datagram(self.now, self.unix_time, local, source, payload, &mut self.entropy);
     }
 
     /// Hands a datagram to the member as if it had come from the key server.
-    pub fn inject_to_member(&mut self, payload: &[u8]) {
+    pub(crate) fn inject_to_member(&mut self, payload: &[u8]) {
         let (local, remote) = self.member.addresses();
         self.member.handle_datagram(self.now, self.unix_time, local, remote, payload, &mut self.entropy);
     }
 
     /// Takes what both ends have to say, and puts datagrams on the link.
-    pub fn collect(&mut self) {
+    pub(crate) fn collect(&mut self) {
         loop {
             let mut quiet = true;
             while let Some(transmit) = self.member.poll_transmit() {

@@ -1,17 +1,17 @@
 //! Registration with a pre-shared key, over every key exchange.
 
-mod support;
+
 
 use gikev2::exchange::proposal::KeyExchangeChoice;
 use gikev2::initiator;
-use support::{Pair, grants, member_config, server_config};
+use crate::support::{Pair, grants, member_config, server_config};
 
 fn register_with(choice: KeyExchangeChoice) -> Pair {
     let mut member = member_config();
     member.key_exchanges = vec![choice];
     let mut pair = Pair::new(member, server_config());
     let registration = pair.registered();
-    assert_eq!(registration.peer, support::server_identity());
+    assert_eq!(registration.peer, crate::support::server_identity());
     assert_eq!(registration.sender_ids, vec![grants::SENDER_ID]);
     assert_eq!(registration.registration_id, Some(grants::REGISTRATION_ID));
     assert_eq!(registration.gsa, grants::plain().gsa);
@@ -21,7 +21,7 @@ fn register_with(choice: KeyExchangeChoice) -> Pair {
     assert_eq!(registration.data.len(), 1);
     assert!(registration.data[0].1 == grants::data_material());
     let request = &pair.open_registrations[0].1;
-    assert_eq!(request.identity, support::member_identity());
+    assert_eq!(request.identity, crate::support::member_identity());
     assert!(request.initial && request.acknowledges && request.fragmentation && !request.behind_nat);
     assert_eq!(request.sender_ids, Some(1));
     assert!(request.acknowledgement_key == registration.acknowledgement_key, "both ends derive the same key");

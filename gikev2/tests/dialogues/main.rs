@@ -1,0 +1,9 @@
+//! Dialogues between both ends of the protocol, in virtual time.
+
+mod support;
+
+mod opening;
+mod refusals;
+mod registration_certificate;
+mod registration_psk;
+mod reliability;
