@@ -31,7 +31,7 @@ pub struct Config {
     pub metrics: Option<MetricsConfig>,
     /// How this member names itself to key servers.
     pub identity: IdentityConfig,
-    /// MTU of the TUN device in octets; 0 learns it from the protected interfaces.
+    /// Largest encrypted packet in octets; 0 learns it from the protected interfaces.
     #[serde(default)]
     pub mtu_bytes: u16,
     /// What happens to traffic before the first registration.
@@ -309,11 +309,9 @@ impl Config {
             LocalBypass::Include => self.groups.as_slice(),
             LocalBypass::Exclude => &[],
         };
-        self.allow_clear
-            .iter()
-            .chain(bypass.iter().flat_map(|group| &group.bypass))
-            .flat_map(FlowEntry::selectors)
-            .collect()
+        let bypass = bypass.iter().flat_map(GroupConfig::bypass_selectors);
+        let allowed = self.allow_clear.iter().flat_map(FlowEntry::selectors);
+        allowed.chain(bypass).collect()
     }
 
     fn check(&self) -> Result<(), Complaint> {
@@ -393,6 +391,11 @@ impl NetworkConfig {
 }
 
 impl GroupConfig {
+    /// The bypass list, expanded.
+    pub fn bypass_selectors(&self) -> Vec<Selector> {
+        self.bypass.iter().flat_map(FlowEntry::selectors).collect()
+    }
+
     fn check(&self, field: &str) -> Result<(), Complaint> {
         if !(1..=8).contains(&self.key_servers.len()) {
             return Err(Complaint::new(
@@ -415,7 +418,14 @@ impl GroupConfig {
             ));
         }
         for (index, identity) in self.key_server_identities.iter().enumerate() {
-            check_identity(&format!("{field}.keyServerIdentities[{index}]"), identity)?;
+            let field = format!("{field}.keyServerIdentities[{index}]");
+            check_identity(&field, identity)?;
+            if identity.kind == IdentityKind::DistinguishedName {
+                return Err(Complaint::new(
+                    format!("{field}.type"),
+                    "name a key server by FQDN, which its certificate must hold as well",
+                ));
+            }
         }
         check_flows(&format!("{field}.bypass"), &self.bypass)?;
         let authentication = &self.authentication;

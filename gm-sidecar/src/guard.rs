@@ -88,7 +88,14 @@ impl Guard {
     /// [`GuardError`] when the counters cannot be read.
     pub fn counters(&self) -> Result<BTreeMap<String, u64>, GuardError> {
         let output = nft(
-            &["-j", "list", "counters", "table", "inet", &table(&self.member)],
+            &[
+                "-j",
+                "list",
+                "counters",
+                "table",
+                "inet",
+                &table(&self.member),
+            ],
             "",
         )?;
         let document: serde_json::Value = serde_json::from_slice(&output.stdout)

@@ -49,7 +49,9 @@ pub enum NetworkError {
     #[error("interfaces: there is no interface `{0}`; name one that `ip link` shows")]
     NoInterface(String),
     /// The policy needs more rules than there are preferences for.
-    #[error("routing: the policy needs {0} routing rules, more than {BANK}; summarise its networks")]
+    #[error(
+        "routing: the policy needs {0} routing rules, more than {BANK}; summarise its networks"
+    )]
     TooManyRules(usize),
 }
 
@@ -122,6 +124,18 @@ impl Network {
         }
     }
 
+    /// Indices of the protected interfaces, in the order of the configuration.
+    ///
+    /// # Errors
+    /// [`NetworkError`] when one has gone.
+    pub async fn interface_indices(&self) -> Result<Vec<u32>, NetworkError> {
+        let mut indices = Vec::new();
+        for interface in &self.names.interfaces {
+            indices.push(self.kernel.index_of(interface).await?);
+        }
+        Ok(indices)
+    }
+
     /// Our own address from which `remote` is reached by the ordinary routes.
     ///
     /// # Errors
@@ -154,9 +168,10 @@ impl Network {
             self.replace_rules(wanted.rules).await?;
         }
         for route in std::mem::replace(&mut self.routes, wanted.routes) {
-            let replaced = self.routes.iter().any(|kept| {
-                kept.table == route.table && kept.destination == route.destination
-            });
+            let replaced = self
+                .routes
+                .iter()
+                .any(|kept| kept.table == route.table && kept.destination == route.destination);
             if !replaced {
                 self.kernel.delete_route(&route, tun_index).await?;
             }

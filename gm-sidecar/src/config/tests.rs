@@ -119,14 +119,18 @@ fn each_bad_value_is_named_with_its_field_and_a_remedy() {
 #[test]
 fn a_bad_port_or_protocol_is_refused_where_it_stands() {
     assert!(complaint("\"22\"", "\"22x\"").contains("`22x` is no port or port range"));
-    assert!(complaint("protocol: TCP, destination", "protocol: TPC, destination")
-        .contains("protocol `TPC` is unknown"));
+    assert!(
+        complaint("protocol: TCP, destination", "protocol: TPC, destination")
+            .contains("protocol `TPC` is unknown")
+    );
 }
 
 #[test]
 fn a_missing_file_is_named() {
     let error = Config::load(Path::new("no-such-file.yaml")).expect_err("absent");
-    assert!(error
-        .to_string()
-        .starts_with("no-such-file.yaml: cannot be read: "));
+    assert!(
+        error
+            .to_string()
+            .starts_with("no-such-file.yaml: cannot be read: ")
+    );
 }

@@ -101,7 +101,11 @@ impl Guard {
         }
         rules.extend(self.key_server_answers());
         rules.extend(self.rekey_groups.iter().map(|group| {
-            format!("{} udp dport {} accept", address_match("daddr", group.ip()), group.port())
+            format!(
+                "{} udp dport {} accept",
+                address_match("daddr", group.ip()),
+                group.port()
+            )
         }));
         rules.push("jump inbound_policy".to_owned());
         rules
@@ -186,7 +190,10 @@ fn entry_rules(selector: &Selector, treatment: Treatment, way: Way) -> Vec<Strin
             Family::V4 => "ip frag-off & 0x1fff != 0",
             Family::V6 => "frag frag-off != 0",
         };
-        rules.push(format!("{} {fragment} {verdict}", selector_match(&portless)));
+        rules.push(format!(
+            "{} {fragment} {verdict}",
+            selector_match(&portless)
+        ));
     }
     rules
 }
@@ -202,7 +209,10 @@ fn selector_match(selector: &Selector) -> String {
         Family::V6 => ("ip6", "ipv6"),
     };
     parts.push(format!("meta nfproto {family}"));
-    for (field, range) in [("saddr", &selector.source), ("daddr", &selector.destination)] {
+    for (field, range) in [
+        ("saddr", &selector.source),
+        ("daddr", &selector.destination),
+    ] {
         if !range.is_any() {
             parts.push(format!("{protocol} {field} {}", range_text(range)));
         }

@@ -52,10 +52,13 @@ impl Kernel {
 
     pub(super) async fn mtu_of(&self, interface: &str) -> Result<u32, NetworkError> {
         let link = self.link(interface).await?;
-        let mtu = link.attributes.iter().find_map(|attribute| match attribute {
-            LinkAttribute::Mtu(mtu) => Some(*mtu),
-            _ => None,
-        });
+        let mtu = link
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::Mtu(mtu) => Some(*mtu),
+                _ => None,
+            });
         Ok(mtu.unwrap_or(1500))
     }
 
@@ -86,7 +89,9 @@ impl Kernel {
             return Ok(());
         }
         let deleted = self.handle.link().del(link.header.index).execute().await;
-        settle(deleted, &[ENODEV, ENOENT], || format!("delete device {name}"))
+        settle(deleted, &[ENODEV, ENOENT], || {
+            format!("delete device {name}")
+        })
     }
 
     /// Our addresses on `interfaces`, and the networks that the main table sends elsewhere.
@@ -142,11 +147,18 @@ impl Kernel {
             Some(Err(error)) => return Err(refused(action(), &error)),
             None => RouteMessage::default(),
         };
-        let source = route.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-            RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-            _ => None,
-        });
+        let source = route
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                RouteAttribute::PrefSource(RouteAddress::Inet(address)) => {
+                    Some(IpAddr::V4(*address))
+                }
+                RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => {
+                    Some(IpAddr::V6(*address))
+                }
+                _ => None,
+            });
         source.ok_or_else(|| NetworkError::Refused {
             action: action(),
             cause: "the route names no source address".to_owned(),
@@ -175,15 +187,25 @@ impl Kernel {
     pub(super) async fn add_route(&self, route: &Route, tun: u32) -> Result<(), NetworkError> {
         let request = self.handle.route().add(route_message(route, tun)).replace();
         settle(request.execute().await, &[EAFNOSUPPORT], || {
-            format!("add a route to {} in table {}", route.destination, route.table)
+            format!(
+                "add a route to {} in table {}",
+                route.destination, route.table
+            )
         })
     }
 
     pub(super) async fn delete_route(&self, route: &Route, tun: u32) -> Result<(), NetworkError> {
         let request = self.handle.route().del(route_message(route, tun));
-        settle(request.execute().await, &[ESRCH, ENODEV, EAFNOSUPPORT], || {
-            format!("delete the route to {} in table {}", route.destination, route.table)
-        })
+        settle(
+            request.execute().await,
+            &[ESRCH, ENODEV, EAFNOSUPPORT],
+            || {
+                format!(
+                    "delete the route to {} in table {}",
+                    route.destination, route.table
+                )
+            },
+        )
     }
 
     /// Removes every rule and route that carries our protocol number and belongs to `table` or is
@@ -191,9 +213,8 @@ impl Kernel {
     pub(super) async fn remove_ours(&self, table: u32) -> Result<(), NetworkError> {
         for version in [IpVersion::V4, IpVersion::V6] {
             let rules = collect(self.handle.rule().get(version).execute(), "show rules").await?;
-            let ours = |rule: &&RuleMessage| {
-                rule.attributes.contains(&RuleAttribute::Protocol(PROTOCOL))
-            };
+            let ours =
+                |rule: &&RuleMessage| rule.attributes.contains(&RuleAttribute::Protocol(PROTOCOL));
             for rule in rules.iter().filter(ours) {
                 let deleted = self.handle.rule().del(rule.clone()).execute().await;
                 settle(deleted, &[ENOENT], || "delete a routing rule".to_owned())?;
@@ -240,17 +261,32 @@ fn rule_message(rule: &Rule, preference: u32) -> RuleMessage {
     attributes.push(RuleAttribute::Protocol(PROTOCOL));
     attributes.extend(rule.mark.map(RuleAttribute::FwMark));
     attributes.extend(rule.input_interface.clone().map(RuleAttribute::Iifname));
-    attributes.extend(rule.protocol.map(|number| RuleAttribute::IpProtocol(IpProtocol::from(number))));
+    attributes.extend(
+        rule.protocol
+            .map(|number| RuleAttribute::IpProtocol(IpProtocol::from(number))),
+    );
     let range = |(start, end)| RulePortRange { start, end };
-    attributes.extend(rule.source_ports.map(range).map(RuleAttribute::SourcePortRange));
-    attributes.extend(rule.destination_ports.map(range).map(RuleAttribute::DestinationPortRange));
+    attributes.extend(
+        rule.source_ports
+            .map(range)
+            .map(RuleAttribute::SourcePortRange),
+    );
+    attributes.extend(
+        rule.destination_ports
+            .map(range)
+            .map(RuleAttribute::DestinationPortRange),
+    );
     if let Some(network) = rule.source {
         message.header.src_len = network.prefix_len();
-        message.attributes.push(RuleAttribute::Source(network.addr()));
+        message
+            .attributes
+            .push(RuleAttribute::Source(network.addr()));
     }
     if let Some(network) = rule.destination {
         message.header.dst_len = network.prefix_len();
-        message.attributes.push(RuleAttribute::Destination(network.addr()));
+        message
+            .attributes
+            .push(RuleAttribute::Destination(network.addr()));
     }
     message
 }
@@ -275,10 +311,14 @@ fn route_message(route: &Route, tun: u32) -> RouteMessage {
     if route.destination.prefix_len() != 0 {
         message
             .attributes
-            .push(RouteAttribute::Destination(route_address(route.destination.addr())));
+            .push(RouteAttribute::Destination(route_address(
+                route.destination.addr(),
+            )));
     }
     if let Some(source) = route.preferred_source {
-        message.attributes.push(RouteAttribute::PrefSource(route_address(source)));
+        message
+            .attributes
+            .push(RouteAttribute::PrefSource(route_address(source)));
     }
     message
 }
@@ -298,10 +338,13 @@ fn address_family(family: Family) -> AddressFamily {
 }
 
 fn table_of(route: &RouteMessage) -> u32 {
-    let named = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Table(table) => Some(*table),
-        _ => None,
-    });
+    let named = route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        });
     named.unwrap_or(u32::from(route.header.table))
 }
 
@@ -309,24 +352,30 @@ fn table_of(route: &RouteMessage) -> u32 {
 /// routes say nothing about where a network is.
 fn network_elsewhere(route: &RouteMessage, protected: &[u32]) -> Option<IpNet> {
     let unicast = route.header.kind == RouteType::Unicast;
-    let device = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => Some(*index),
-        _ => None,
-    })?;
+    let device = route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        })?;
     let length = route.header.destination_prefix_length;
     if !unicast || length == 0 || device == LOOPBACK || protected.contains(&device) {
         return None;
     }
-    route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Destination(RouteAddress::Inet(address)) => {
-            IpNet::new((*address).into(), length).ok()
-        }
-        RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
-            IpNet::new((*address).into(), length).ok()
-        }
-        _ => None,
-    })
-    .filter(|network| !is_link_local(network.addr()))
+    route
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => {
+                IpNet::new((*address).into(), length).ok()
+            }
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
+                IpNet::new((*address).into(), length).ok()
+            }
+            _ => None,
+        })
+        .filter(|network| !is_link_local(network.addr()))
 }
 
 fn is_link_local(address: IpAddr) -> bool {

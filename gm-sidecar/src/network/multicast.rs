@@ -126,7 +126,9 @@ fn join(group: IpAddr, device: u32) -> std::io::Result<Socket> {
 /// Every membership of the network namespace, with its number of users.
 fn kernel_memberships() -> Vec<(Membership, usize)> {
     let mut found = parse_igmp(&fs::read_to_string("/proc/net/igmp").unwrap_or_default());
-    found.extend(parse_igmp6(&fs::read_to_string("/proc/net/igmp6").unwrap_or_default()));
+    found.extend(parse_igmp6(
+        &fs::read_to_string("/proc/net/igmp6").unwrap_or_default(),
+    ));
     found
 }
 
@@ -201,7 +203,11 @@ mod tests {
             ("ff02::1", true),
             ("ff15::1", false),
         ] {
-            assert_eq!(is_link_scope(group.parse().expect("address")), expected, "{group}");
+            assert_eq!(
+                is_link_scope(group.parse().expect("address")),
+                expected,
+                "{group}"
+            );
         }
     }
 }

@@ -120,10 +120,12 @@ impl RoutingPlan {
             });
         }
         wanted.add_transit(plan, names, host);
-        wanted.rules.extend(host.elsewhere.iter().map(|network| Rule {
-            destination: Some(*network),
-            ..Rule::new(family_of(*network), MAIN_TABLE)
-        }));
+        wanted
+            .rules
+            .extend(host.elsewhere.iter().map(|network| Rule {
+                destination: Some(*network),
+                ..Rule::new(family_of(*network), MAIN_TABLE)
+            }));
         for (protect, selector) in plan.outbound() {
             wanted.add_entry(protect, selector, names, host);
         }
@@ -168,7 +170,8 @@ impl RoutingPlan {
             .is_some_and(|protocol| PROTOCOLS_WITH_PORTS.contains(&protocol));
         let ports = |range: &std::ops::RangeInclusive<u16>| {
             // The kernel takes no port 0 in a rule; no packet uses it.
-            (has_ports && *range != ANY_PORT).then(|| ((*range.start()).max(1), (*range.end()).max(1)))
+            (has_ports && *range != ANY_PORT)
+                .then(|| ((*range.start()).max(1), (*range.end()).max(1)))
         };
         let destinations = selector.destination.networks();
         for &destination in &destinations {

@@ -50,7 +50,12 @@ fn entry_rules(wanted: &RoutingPlan) -> Vec<String> {
         .iter()
         .map(|rule| {
             let text = |network: Option<IpNet>| network.map_or("any".to_owned(), |n| n.to_string());
-            format!("{} -> {} in {}", text(rule.source), text(rule.destination), rule.table)
+            format!(
+                "{} -> {} in {}",
+                text(rule.source),
+                text(rule.destination),
+                rule.table
+            )
         })
         .collect()
 }
@@ -111,7 +116,11 @@ fn receive_only_flows_are_sent_the_ordinary_way() {
 fn networks_behind_other_interfaces_come_before_the_list() {
     let mut host = host("10.1.1.2");
     host.elsewhere = vec![network("10.1.5.0/24")];
-    let wanted = RoutingPlan::build(&plan(&[(PROTECT, "0.0.0.0/0", "0.0.0.0/0")]), &names(), &host);
+    let wanted = RoutingPlan::build(
+        &plan(&[(PROTECT, "0.0.0.0/0", "0.0.0.0/0")]),
+        &names(),
+        &host,
+    );
     assert_eq!(
         entry_rules(&wanted),
         ["any -> 10.1.5.0/24 in 254", "any -> any in 7848"]
@@ -127,11 +136,20 @@ fn a_gateway_takes_encrypted_packets_for_hosts_behind_it() {
         &names(),
         &host,
     );
-    let transit: Vec<&Rule> = wanted.rules.iter().filter(|rule| rule.table == 7849).collect();
+    let transit: Vec<&Rule> = wanted
+        .rules
+        .iter()
+        .filter(|rule| rule.table == 7849)
+        .collect();
     assert_eq!(transit.len(), 2);
     assert_eq!(transit[0].destination_ports, Some((4500, 4500)));
     assert_eq!(transit[1].protocol, Some(50));
-    assert!(wanted.routes.iter().any(|route| route.kind == RouteKind::Local));
+    assert!(
+        wanted
+            .routes
+            .iter()
+            .any(|route| route.kind == RouteKind::Local)
+    );
 }
 
 #[test]
@@ -154,7 +172,14 @@ fn ipv6_multicast_is_led_into_the_device_by_the_local_table() {
         &host("fd00::2"),
     );
     assert_eq!(
-        wanted.routes.iter().map(|route| (route.table, route.kind)).collect::<Vec<_>>(),
-        [(7848, RouteKind::Tunnel), (LOCAL_TABLE, RouteKind::TunnelMulticast)]
+        wanted
+            .routes
+            .iter()
+            .map(|route| (route.table, route.kind))
+            .collect::<Vec<_>>(),
+        [
+            (7848, RouteKind::Tunnel),
+            (LOCAL_TABLE, RouteKind::TunnelMulticast)
+        ]
     );
 }

@@ -66,7 +66,10 @@ impl AddressRange {
     /// Whether any multicast address is inside.
     pub fn touches_multicast(&self) -> bool {
         let multicast = match self {
-            Self::V4(..) => Self::V4(Ipv4Addr::new(224, 0, 0, 0), Ipv4Addr::new(239, 255, 255, 255)),
+            Self::V4(..) => Self::V4(
+                Ipv4Addr::new(224, 0, 0, 0),
+                Ipv4Addr::new(239, 255, 255, 255),
+            ),
             Self::V6(..) => Self::V6(
                 Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0),
                 Ipv6Addr::from(u128::MAX),
@@ -142,7 +145,11 @@ impl fmt::Display for Selector {
             Family::V4 => "IPv4",
             Family::V6 => "IPv6",
         };
-        write!(formatter, "{family} {} -> {}", self.source, self.destination)?;
+        write!(
+            formatter,
+            "{family} {} -> {}",
+            self.source, self.destination
+        )?;
         if let Some(protocol) = self.protocol {
             write!(formatter, " protocol {protocol}")?;
         }

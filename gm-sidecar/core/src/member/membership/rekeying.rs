@@ -1,0 +1,196 @@
+//! GSA_REKEY messages: what an authentic one changes, and what to do about the others.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use gikev2::exchange::datagram::{with_marker, without_marker};
+use gikev2::rekey::RekeyError;
+use gikev2::rekey::receiver::{Accepted, Received};
+use gikev2::{Entropy, Transmit};
+
+use super::{LastRekey, Membership};
+use crate::data_plane::Direction;
+use crate::member::event::{MemberEventKind, RegistrationReason};
+use crate::member::jitter;
+use crate::member::policy::data_policies;
+use crate::member::traffic_keys::{Candidate, UnusablePolicy, soft_limit};
+use crate::sad::Spi;
+
+impl Membership {
+    /// Whether the GSA_REKEY message in `datagram` names one of our Rekey SAs.
+    pub fn owns_rekey(&self, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) -> bool {
+        match (&self.receiver, without_marker(local, remote, datagram)) {
+            (Some(receiver), Some(message)) => receiver.owns(message),
+            _ => false,
+        }
+    }
+
+    /// Takes in a datagram with a GSA_REKEY message that arrived at `local` from `remote`.
+    ///
+    /// New SAs are accepted at once, used for sending from their activation on, and the ones they
+    /// replace stay until the deactivation delay is over (RFC 9838 §2.4.1.4).
+    pub fn handle_rekey(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        datagram: &[u8],
+        entropy: &mut dyn Entropy,
+    ) {
+        let Some(message) = without_marker(local, remote, datagram) else {
+            return;
+        };
+        let Some(receiver) = &mut self.receiver else {
+            return;
+        };
+        let acknowledgement = match receiver.handle(now, message) {
+            Ok(Received::Accepted(accepted)) => self.apply(now, *accepted, entropy),
+            Ok(Received::Duplicate { acknowledgement }) => {
+                self.statistics.rekeys_repeated = self.statistics.rekeys_repeated.saturating_add(1);
+                self.events.push_back(MemberEventKind::RekeyRepeated);
+                acknowledgement
+            }
+            Ok(Received::Incomplete) => None,
+            Err(error) => {
+                self.handle_refused_rekey(now, &error, entropy);
+                None
+            }
+        };
+        if let Some(message) = acknowledgement {
+            self.transmits.push_back(Transmit {
+                local,
+                remote,
+                payload: with_marker(local, remote, message),
+            });
+        }
+    }
+
+    fn apply(
+        &mut self,
+        now: Instant,
+        accepted: Accepted,
+        entropy: &mut dyn Entropy,
+    ) -> Option<Vec<u8>> {
+        let mut age = Duration::ZERO;
+        let mut installed = Vec::new();
+        let mut replaced_after = self.policy.deactivation_delay.unwrap_or_default();
+        if let Some(gsa) = &accepted.gsa {
+            let group_wide = gsa.group_wide.as_ref();
+            if let Some(milliseconds) = group_wide.and_then(|policy| policy.pseudotime_ms) {
+                age = self.pseudotime.advance(now, milliseconds);
+            }
+            self.policy.update(gsa);
+            self.note_rekey_group(gsa);
+            replaced_after = self.policy.deactivation_delay.unwrap_or_default();
+            let receipt = now.checked_sub(age).unwrap_or(now);
+            for (association, data) in data_policies(gsa) {
+                let secret = accepted.data.iter().find(|(spi, _)| *spi == data.spi);
+                let candidate = Candidate::new(
+                    association,
+                    data,
+                    secret.map(|(_, secret)| secret),
+                    receipt,
+                    self.policy.activation_delay,
+                    entropy,
+                );
+                match candidate {
+                    Ok(candidate) if !self.keys.contradicts(&candidate) => {
+                        // An old SA must not go before every sender has changed to the new one.
+                        let active = candidate.activate_at().saturating_duration_since(receipt);
+                        if active <= Duration::from_secs(60) {
+                            replaced_after = replaced_after.max(active);
+                        }
+                        installed.push(candidate.spi());
+                        self.keys.install(candidate, now);
+                    }
+                    Ok(candidate) => {
+                        let spi = candidate.spi();
+                        self.reject_policy(now, &UnusablePolicy::SpiInUse { spi }, entropy);
+                    }
+                    Err(error) => self.reject_policy(now, &error, entropy),
+                }
+            }
+        }
+        let gone = now.checked_sub(age).unwrap_or(now) + replaced_after;
+        if accepted.deletes.all_data {
+            let kept: Vec<Spi> = installed.clone();
+            self.keys.delete_others(&kept, gone);
+        }
+        for spi in &accepted.deletes.data {
+            self.keys.delete(Spi(spi.0), gone);
+        }
+        if accepted.new_rekey.is_some() {
+            self.rekey_soft = self
+                .receiver_expires()
+                .and_then(|expires| soft_limit(now, expires, entropy));
+        }
+        let must_send = self.policy.direction(self.settings.direction) == Direction::Both;
+        if must_send && !installed.is_empty() && self.sender_ids.is_empty() {
+            // RFC 9838 §2.4.1: no SA with a counter-mode cipher without a Sender-ID to send with.
+            self.request_registration(now, RegistrationReason::UnusableRekey, Duration::ZERO);
+        }
+        if accepted.deletes.excluded {
+            self.handle_exclusion(now, entropy);
+        }
+        self.settle(now);
+        self.unknown_spi.interval = self.settings.timing.unknown_spi_interval;
+        self.statistics.rekeys_accepted = self.statistics.rekeys_accepted.saturating_add(1);
+        self.statistics.last_rekey = Some(LastRekey {
+            message_id: accepted.message_id,
+            at: now,
+        });
+        self.events.push_back(MemberEventKind::RekeyAccepted {
+            message_id: accepted.message_id,
+            traffic_keys: installed,
+            new_rekey_sa: accepted.new_rekey.is_some(),
+            age,
+        });
+        accepted.acknowledgement
+    }
+
+    fn handle_refused_rekey(
+        &mut self,
+        now: Instant,
+        error: &RekeyError,
+        entropy: &mut dyn Entropy,
+    ) {
+        let label = error.label();
+        let count = self.statistics.rekeys_refused.entry(label).or_default();
+        *count = count.saturating_add(1);
+        self.events.push_back(MemberEventKind::RekeyRefused {
+            label,
+            cause: error.to_string(),
+        });
+        match error {
+            RekeyError::Excluded(_) => self.handle_exclusion(now, entropy),
+            RekeyError::UnknownSpi { announced: true } => self.handle_unknown_spi(now, entropy),
+            RekeyError::Content(_) => {
+                let delay = jitter::up_to(self.settings.timing.jitter, entropy);
+                self.request_registration(now, RegistrationReason::UnusableRekey, delay);
+            }
+            RekeyError::UnknownSpi { announced: false }
+            | RekeyError::Header
+            | RekeyError::Malformed(_)
+            | RekeyError::Replayed { .. }
+            | RekeyError::Fragment
+            | RekeyError::Integrity
+            | RekeyError::Signature(_)
+            | RekeyError::Setup(_) => {}
+        }
+    }
+
+    /// To stay in the group we must register again, not all at once (RFC 9838 §2.4.3).
+    fn handle_exclusion(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.events.push_back(MemberEventKind::Excluded);
+        let delay = jitter::up_to(self.settings.timing.jitter, entropy);
+        self.request_registration(now, RegistrationReason::Excluded, delay);
+    }
+
+    fn reject_policy(&mut self, now: Instant, error: &UnusablePolicy, entropy: &mut dyn Entropy) {
+        self.events.push_back(MemberEventKind::PolicyUnusable {
+            cause: error.to_string(),
+        });
+        let delay = jitter::up_to(self.settings.timing.jitter, entropy);
+        self.request_registration(now, RegistrationReason::UnusableRekey, delay);
+    }
+}

@@ -1,0 +1,142 @@
+//! Keeps the kernel in line with the policy: drop rules, routes, multicast memberships.
+//!
+//! A failure never stops the member: what is in force stays, readiness says what is wrong, and the
+//! regular check tries again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use gm_core::member::TrafficPlan;
+use runtime::health::Health;
+
+use crate::guard::Guard;
+use crate::network::{MulticastMirror, Network};
+
+/// Name of the readiness blocker for drop rules.
+const GUARD: &str = "guard";
+/// Name of the readiness blocker for routes.
+const ROUTES: &str = "routes";
+
+pub(super) struct Enforcement {
+    guard: Guard,
+    /// The plan whose drop rules are in force.
+    guarded: Option<TrafficPlan>,
+    /// The plan that should be in force.
+    wanted: TrafficPlan,
+    interfaces: Vec<u32>,
+    multicast: MulticastMirror,
+    /// Drops counted by rules that have been replaced since.
+    drops_before: BTreeMap<String, u64>,
+}
+
+impl Enforcement {
+    /// Takes over `guard`, which has `plan` in force.
+    pub(super) fn new(guard: Guard, plan: TrafficPlan, interfaces: &[u32], tun: u32) -> Self {
+        Self {
+            guard,
+            guarded: Some(plan.clone()),
+            wanted: plan,
+            interfaces: interfaces.to_vec(),
+            multicast: MulticastMirror::new(interfaces, tun),
+            drops_before: BTreeMap::new(),
+        }
+    }
+
+    /// Indices of the protected interfaces.
+    pub(super) fn interfaces(&self) -> &[u32] {
+        &self.interfaces
+    }
+
+    /// Whether drop rules are in force, as far as is known.
+    pub(super) fn guard_in_force(&self) -> bool {
+        self.guarded.is_some()
+    }
+
+    /// Packets dropped by the drop rules since start.
+    pub(super) fn guard_drops(&self) -> BTreeMap<String, u64> {
+        let mut drops = self.drops_before.clone();
+        for (rule, count) in self.guard.counters().unwrap_or_default() {
+            let total = drops.entry(rule).or_default();
+            *total = total.saturating_add(count);
+        }
+        drops
+    }
+
+    /// Replaces the drop rules when the plan or the rekey groups changed.
+    pub(super) fn set_guard(
+        &mut self,
+        plan: TrafficPlan,
+        rekey_groups: &[SocketAddr],
+        health: &Health,
+    ) {
+        let unchanged = self.guarded.as_ref() == Some(&plan);
+        self.wanted = plan;
+        if unchanged && self.guard.rekey_groups == rekey_groups {
+            return;
+        }
+        self.guard.rekey_groups = rekey_groups.to_vec();
+        self.install_guard(health);
+    }
+
+    fn install_guard(&mut self, health: &Health) {
+        let drops = self.guard_drops();
+        match self.guard.install(&self.wanted) {
+            Ok(()) => {
+                self.drops_before = drops;
+                self.guarded = Some(self.wanted.clone());
+                health.unblock(GUARD);
+                tracing::info!(closed = self.wanted.closed, "drop rules in force");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the drop rules could not be changed; the old ones stay");
+                health.block(GUARD, error.to_string());
+            }
+        }
+    }
+
+    /// Leads the plan's traffic into the device.
+    pub(super) async fn set_routes(
+        &mut self,
+        plan: &TrafficPlan,
+        network: &mut Network,
+        tun: u32,
+        health: &Health,
+    ) {
+        self.multicast.set_policy(plan);
+        match network.apply(plan, tun).await {
+            Ok(()) => health.unblock(ROUTES),
+            Err(error) => {
+                tracing::error!(%error, "routes could not be changed; protected traffic may drop");
+                health.block(ROUTES, error.to_string());
+            }
+        }
+        self.update_multicast();
+    }
+
+    /// Keeps multicast memberships in step.
+    pub(super) fn update_multicast(&mut self) {
+        if self.multicast.is_needed() {
+            self.multicast.update();
+        }
+    }
+
+    /// Looks whether somebody removed the drop rules, and adapts the routes to new addresses.
+    pub(super) async fn verify(&mut self, network: &mut Network, health: &Health, tun: u32) {
+        let missing = match self.guard.installed() {
+            Ok(installed) => !installed,
+            Err(error) => {
+                tracing::warn!(%error, "the drop rules cannot be checked");
+                false
+            }
+        };
+        if missing {
+            tracing::warn!("somebody removed the drop rules; putting them back");
+            self.guarded = None;
+        }
+        if missing || self.guarded.as_ref() != Some(&self.wanted) {
+            self.install_guard(health);
+        }
+        let plan = self.wanted.clone();
+        self.set_routes(&plan, network, tun, health).await;
+    }
+}
