@@ -11,7 +11,8 @@ use crate::wire::message::write_clear;
 use crate::wire::payload::PAYLOAD_HEADER_LENGTH;
 use crate::wire::private::ACKNOWLEDGEMENT_MAC_LENGTH;
 use crate::wire::{
-    ExchangeType, Flags, Header, Message, Notify, NotifyType, ParseError, Payload, PayloadType, RekeySpi, WriteError,
+    ExchangeType, Flags, Header, Message, Notify, NotifyType, ParseError, Payload, PayloadType, ProtocolId, RekeySpi,
+    WriteError,
 };
 
 /// Octets of the notification in front of its data.
@@ -94,7 +95,8 @@ pub fn parse(message: &[u8]) -> Result<Acknowledgement, AcknowledgementError> {
         return Err(not_one);
     }
     let [Payload::Notify(notify)] = parsed.clear.as_slice() else { return Err(not_one) };
-    if notify.notify_type != NotifyType::GETVPN_REGISTRATION_ID || parsed.protected.is_some() {
+    let about_ike_sa = notify.protocol == ProtocolId::NONE && notify.spi.is_empty();
+    if notify.notify_type != NotifyType::GETVPN_REGISTRATION_ID || !about_ike_sa || parsed.protected.is_some() {
         return Err(not_one);
     }
     let (registration, mac) =

@@ -6,4 +6,5 @@ mod opening;
 mod refusals;
 mod registration_certificate;
 mod registration_psk;
+mod rekey;
 mod reliability;

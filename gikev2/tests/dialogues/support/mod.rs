@@ -3,6 +3,7 @@
 
 
 pub(crate) mod grants;
+pub(crate) mod group;
 pub(crate) mod pki;
 
 use std::collections::BTreeMap;
