@@ -178,11 +178,11 @@ impl KeySchedule {
 
     /// GSK_w, the default key wrap key (RFC 9838 §3.1.1).
     pub(crate) fn key_wrap_key(&self) -> Result<Secret, DerivationError> {
-        Ok(self.keys.key_wrap_key()?)
+        self.keys.key_wrap_key()
     }
 
     /// The key of this registration's rekey acknowledgements.
     pub(crate) fn acknowledgement_key(&self) -> Result<Secret, DerivationError> {
-        Ok(self.keys.from_derivation_key(ACKNOWLEDGEMENT_KEY_LABEL, ACKNOWLEDGEMENT_KEY_LENGTH)?)
+        self.keys.from_derivation_key(ACKNOWLEDGEMENT_KEY_LABEL, ACKNOWLEDGEMENT_KEY_LENGTH)
     }
 }

@@ -45,6 +45,9 @@ struct Set {
     digests: Vec<[u8; 32]>,
 }
 
+/// A message whose ICVs verified: inner chain, flags octet of its SK header, digests of its datagrams.
+type Opening = (Chain, u8, Vec<[u8; 32]>);
+
 /// A message that proved to come from the key server.
 pub(super) struct Authentic {
     pub(super) message_id: u32,
@@ -131,7 +134,7 @@ impl RekeySa {
         now: Instant,
         message: &Message<'_>,
         digest: [u8; 32],
-    ) -> Result<Option<(Chain, u8, Vec<[u8; 32]>)>, RekeyError> {
+    ) -> Result<Option<Opening>, RekeyError> {
         let message_id = message.header.message_id;
         match &message.protected {
             None => Err(RekeyError::Header),
@@ -225,5 +228,74 @@ impl RekeySa {
     #[cfg(test)]
     pub(super) fn incomplete(&self) -> usize {
         self.sets.values().map(|set| set.reassembly.octets()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+    use crate::crypto::aead::AeadAlgorithm;
+    use crate::crypto::signature::SignatureAlgorithm;
+    use crate::exchange::reassembly::MAXIMUM_OCTETS;
+    use crate::wire::fragment::{FragmentNumber, seal_fragment};
+    use crate::wire::{EncryptionId, ExchangeType, Flags, Header, PayloadType};
+
+    const SPI: RekeySpi = RekeySpi([7; 16]);
+
+    fn rekey_sa(now: Instant) -> RekeySa {
+        let cipher = AeadAlgorithm::from_id(EncryptionId::AES_GCM_16, Some(256)).expect("a cipher");
+        let keys = RekeySaKeys::new(cipher, &Secret::new(vec![1; 68])).expect("the right length");
+        let mut spki = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+        spki.extend([9; 32]);
+        let auth_key = PublicKey::from_spki(&spki).expect("a key");
+        let algorithm = SignatureAlgorithm::Ed25519.algorithm_identifier().to_vec();
+        RekeySa::new(SPI, keys, algorithm, auth_key, 0, now + Duration::from_secs(3600))
+    }
+
+    fn fragment(sa: &RekeySa, message_id: u32, number: u16, total: u16, length: usize) -> Vec<u8> {
+        let header = Header {
+            initiator_spi: SPI.initiator_half(),
+            responder_spi: SPI.responder_half(),
+            next_payload: PayloadType::NONE,
+            exchange: ExchangeType::GSA_REKEY,
+            flags: Flags::INITIATOR,
+            message_id,
+        };
+        let mut iv = [0; 8];
+        iv[..4].copy_from_slice(&message_id.to_be_bytes());
+        iv[4..6].copy_from_slice(&number.to_be_bytes());
+        let position = FragmentNumber { number, total };
+        let part = vec![0; length];
+        seal_fragment(&header, sa.keys.encryption(), iv, PayloadType::DELETE, position, &part).expect("fits")
+    }
+
+    #[test]
+    fn a_member_with_the_kek_cannot_fill_our_memory_with_fragments() {
+        let now = Instant::now();
+        let mut sa = rekey_sa(now);
+        for message_id in 0..200 {
+            for number in 1..20 {
+                let octets = fragment(&sa, message_id, number, 128, 1000);
+                let message = Message::parse(&octets).expect("parses");
+                let _ = sa.authenticate(now, &message, &octets);
+                assert!(sa.sets.len() <= MOST_SETS);
+                assert!(sa.incomplete() <= MOST_SETS * MAXIMUM_OCTETS);
+            }
+        }
+        assert!(sa.reassembly_deadline().is_some());
+        sa.handle_timeout(now + Duration::from_secs(60));
+        assert_eq!((sa.incomplete(), sa.reassembly_deadline()), (0, None));
+    }
+
+    #[test]
+    fn a_fragment_that_does_not_verify_is_not_kept() {
+        let now = Instant::now();
+        let mut sa = rekey_sa(now);
+        let mut octets = fragment(&sa, 3, 1, 2, 100);
+        octets[60] ^= 1;
+        let message = Message::parse(&octets).expect("parses");
+        assert_eq!(sa.authenticate(now, &message, &octets).err(), Some(RekeyError::Integrity));
+        assert!(sa.sets.is_empty());
     }
 }

@@ -2,6 +2,8 @@
 
 mod support;
 
+mod eviction;
+mod hostile;
 mod opening;
 mod refusals;
 mod registration_certificate;

@@ -323,6 +323,10 @@ impl Pair {
                 destination = inside.into_iter().find(|inside| nat(*inside) == destination).expect("a mapping");
             }
         }
+        let arrives = if to_server { server_address().ip() } else { member_address().ip() };
+        if destination.ip() != arrives {
+            return;
+        }
         for _ in 0..copies {
             let jitter = self.link.jitter.as_micros() as u64;
             let delay = Duration::from_micros(5_000 + self.entropy.below(jitter + 1));
