@@ -9,6 +9,8 @@ pub mod datagram;
 pub(crate) mod download;
 pub mod identity;
 pub(crate) mod key_schedule;
+#[cfg(test)]
+mod known_answers;
 pub(crate) mod message_id;
 pub(crate) mod nat;
 pub(crate) mod payloads;

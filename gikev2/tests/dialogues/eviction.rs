@@ -34,7 +34,7 @@ fn join(tree: &mut KeyTree, leaf: u32, signer: &PrivateKey) -> (Instant, Receive
         grant.keys.rekey = Some(RekeyKeyGrant { spi: grants::REKEY_SPI, key: RekeyKey::Wrapped(keys.sa_key) });
         grant.keys.wrap_keys = keys.wrap_keys;
         grant.keys.plain_wrap_keys = vec![(keys.leaf_key_id, keys.leaf_key)];
-        Decision::Accept(grant)
+        Decision::accept(grant)
     });
     let mut registration = pair.registered();
     let material = &registration.rekey.as_ref().expect("a Rekey SA").1;

@@ -443,7 +443,7 @@ fn a_registration_that_raced_with_a_rekey_does_not_turn_it_back() {
     let mut again = crate::support::Pair::new(crate::support::member_config(), crate::support::server_config());
     let auth_key = signer.public_key_spki().to_vec();
     again.decide = Box::new(move |_| {
-        crate::support::Decision::Accept(grants::signed_by(algorithm, auth_key.clone()))
+        crate::support::Decision::accept(grants::signed_by(algorithm, auth_key.clone()))
     });
     let mut registration = again.registered();
     receiver.handle_registration(pair.now, &mut registration).expect("the same group");

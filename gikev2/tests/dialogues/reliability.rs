@@ -37,7 +37,7 @@ fn small_packets_get_through_as_fragments() {
         let mut grant = grants::plain();
         grant.keys.wrap_keys = Vec::new();
         grant.keys.auth_key = Some(vec![7; 1500]);
-        Decision::Accept(grant)
+        Decision::accept(grant)
     });
     let registration = pair.registered();
     assert_eq!(registration.auth_key.as_ref().map(Vec::len), Some(1500));

@@ -38,7 +38,7 @@ pub(crate) fn member(signer: &dyn Signer, first: u32) -> (Pair, Receiver) {
         if let Some(SaPolicy::Rekey(policy)) = grant.gsa.policies.first_mut() {
             policy.initial_message_id = Some(first);
         }
-        Decision::Accept(grant)
+        Decision::accept(grant)
     });
     let mut registration = pair.registered();
     let receiver = Receiver::from_registration(pair.now, &mut registration)

@@ -135,10 +135,16 @@ pub(crate) fn server_address() -> SocketAddr {
 
 /// What the owner of the responder does with a registration.
 pub(crate) enum Decision {
-    Accept(Grant),
+    Accept(Box<Grant>),
     Refuse(Refusal),
     /// The test answers later.
     Wait,
+}
+
+impl Decision {
+    pub(crate) fn accept(grant: Grant) -> Self {
+        Self::Accept(Box::new(grant))
+    }
 }
 
 /// A datagram as it appeared on the wire.
@@ -195,7 +201,7 @@ impl Pair {
             member_events: Vec::new(),
             server_events: Vec::new(),
             open_registrations: Vec::new(),
-            decide: Box::new(|_| Decision::Accept(grants::plain())),
+            decide: Box::new(|_| Decision::accept(grants::plain())),
             wire: Vec::new(),
             in_flight: BTreeMap::new(),
             serial: 0,
@@ -289,7 +295,7 @@ impl Pair {
                 if let responder::Event::Registration { handle, request } = event {
                     match (self.decide)(&request) {
                         Decision::Accept(grant) => {
-                            self.server.accept(self.now, handle, grant, &mut self.entropy).expect("an open request");
+                            self.server.accept(self.now, handle, *grant, &mut self.entropy).expect("an open request");
                         }
                         Decision::Refuse(refusal) => {
                             self.server.refuse(self.now, handle, refusal, &mut self.entropy).expect("an open request");
