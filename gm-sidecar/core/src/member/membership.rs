@@ -9,8 +9,6 @@
 
 mod registration;
 mod rekeying;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

@@ -154,7 +154,10 @@ impl Membership {
                     let awaited = session.registering;
                     let reused = session.reused;
                     self.session = None;
-                    if awaited && reused {
+                    if let InitiatorError::Keys(_) = &error {
+                        // Every key server would answer the same.
+                        self.give_up_for_now(now, key_server, describe(&error));
+                    } else if awaited && reused {
                         // The key server may be gone together with its IKE SA: start over.
                         self.wanted = self.servers.current();
                     } else if awaited {
@@ -283,6 +286,10 @@ impl Membership {
                 self.transmits.push_back(transmit);
             }
         }
+        self.give_up_for_now(now, key_server, cause);
+    }
+
+    fn give_up_for_now(&mut self, now: Instant, key_server: SocketAddr, cause: String) {
         self.events.push_back(MemberEventKind::PolicyUnusable {
             cause: cause.clone(),
         });
