@@ -10,6 +10,7 @@ pub mod config;
 pub mod ike;
 pub mod metrics;
 mod multicast;
+pub mod process;
 pub mod raft;
 pub mod runner;
 pub mod signing_key;

@@ -8,7 +8,11 @@ use keyserver::process::{self, ProcessError};
 use runtime::exit;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    // The consensus library's own notes are for its authors; ask for them by name.
+    if !arguments.log.log.contains("openraft") {
+        arguments.log.log.push_str(",openraft=warn");
+    }
     if let Err(error) = runtime::logging::init(&arguments.log) {
         eprintln!("keyserver: {error}");
         return ExitCode::from(exit::USAGE);

@@ -112,8 +112,12 @@ pub fn check(path: &Path) -> Result<String, ProcessError> {
     let config = Config::load(path)?;
     SealingKey::from_file(&config.sealing_key_file)?;
     let _ = Credentials::load(&config)?;
-    let members: Vec<&str> =
-        config.cooperative.initial_members.iter().map(|member| member.name.as_str()).collect();
+    let members: Vec<&str> = config
+        .cooperative
+        .initial_members
+        .iter()
+        .map(|member| member.name.as_str())
+        .collect();
     Ok(format!(
         "{}: configuration and credentials of key server {} are usable; key servers: {}",
         path.display(),
@@ -178,8 +182,11 @@ pub async fn run(path: &Path) -> Result<(), ProcessError> {
         .await
         .map_err(|error| ProcessError::Environment(error.to_string()))??;
     tracing::info!(node = format!("{:016x}", store.node_id()), incarnation = ?store.identity().incarnation, "store is open");
-    let sockets =
-        Sockets::bind(&config.ike.addresses, config.ike.port, config.ike.nat_traversal_port)?;
+    let sockets = Sockets::bind(
+        &config.ike.addresses,
+        config.ike.port,
+        config.ike.nat_traversal_port,
+    )?;
     let admin_listener = admin::bind(config.admin.listen).await?;
 
     let (application, committed) = RunnerApplication::channel();
@@ -210,7 +217,11 @@ pub async fn run(path: &Path) -> Result<(), ProcessError> {
         admin::router(questions),
         shutdown.clone(),
     ));
-    tasks.spawn(watch_readiness(health.clone(), consensus.role(), consensus.waiting()));
+    tasks.spawn(watch_readiness(
+        health.clone(),
+        consensus.role(),
+        consensus.waiting(),
+    ));
 
     let ended = tokio::select! {
         result = until_failure(failure, &consensus, shutdown) => result,
@@ -310,17 +321,16 @@ fn observe_certificates(config: &Config, metrics: &Metrics) {
     ];
     for (purpose, path) in files {
         if let Some(end) = path.and_then(|path| certificates::expiry(path)) {
-            metrics.certificate_expiry.get_or_create(&UseLabel { r#use: purpose }).set(end);
+            metrics
+                .certificate_expiry
+                .get_or_create(&UseLabel { r#use: purpose })
+                .set(end);
         }
     }
 }
 
 /// Hands leadership on first, so that the others need not wait for a timeout.
-async fn stop(
-    consensus: Consensus<RunnerApplication>,
-    trigger: Trigger,
-    mut tasks: JoinSet<()>,
-) {
+async fn stop(consensus: Consensus<RunnerApplication>, trigger: Trigger, mut tasks: JoinSet<()>) {
     consensus.shutdown().await;
     trigger.fire();
     let finished = async { while tasks.join_next().await.is_some() {} };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gikev2::Transmit;
 use nix::ifaddrs::getifaddrs;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -99,6 +99,17 @@ impl Sockets {
         })
     }
 
+    /// The addresses members can be spoken to from.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> = self
+            .sockets
+            .iter()
+            .map(|(address, _)| address.ip())
+            .collect();
+        addresses.dedup();
+        addresses
+    }
+
     /// The next datagram. Cancel-safe.
     pub async fn receive(&mut self) -> Datagram {
         match self.received.recv().await {
@@ -132,7 +143,10 @@ impl Sockets {
             tracing::warn!(remote = %transmit.remote, %error, "multicast cannot be set up");
             return;
         }
-        if let Err(error) = socket.try_send_to(&transmit.payload, transmit.remote) {
+        // The kernel is asked even when the runtime has not yet seen that the socket is writable.
+        let sent =
+            SockRef::from(socket.as_ref()).send_to(&transmit.payload, &transmit.remote.into());
+        if let Err(error) = sent {
             tracing::debug!(remote = %transmit.remote, %error, "a datagram was not sent");
         }
     }

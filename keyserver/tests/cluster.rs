@@ -174,9 +174,14 @@ async fn a_fourth_key_server_learns_and_takes_the_vote_of_one_that_stays_away() 
     let learner = cluster.node(3).consensus.store().node_id();
     assert_eq!(voters(&cluster).len(), 3);
     assert!(!voters(&cluster).contains(&learner));
-    let lost = (0..3).find(|index| *index != primary).expect("three voters");
+    let lost = (0..3)
+        .find(|index| *index != primary)
+        .expect("three voters");
     cluster.kill(lost).await;
-    until("the learner votes", || voters(&cluster).contains(&learner).then_some(())).await;
+    until("the learner votes", || {
+        voters(&cluster).contains(&learner).then_some(())
+    })
+    .await;
     assert_eq!(voters(&cluster).len(), 3);
     fill(&cluster, 3, 5..7).await;
     cluster.converged(&commands(0..7)).await;

@@ -22,6 +22,10 @@ use crate::storage::Store;
 
 /// Entries between two snapshots.
 const SNAPSHOT_ENTRIES: u64 = 1000;
+/// Octets of entries between two snapshots, when that is sooner.
+const SNAPSHOT_OCTETS: usize = 16 << 20;
+/// How often the octets are looked at.
+const SNAPSHOT_CHECK: Duration = Duration::from_secs(5);
 /// Entries kept behind a snapshot, for key servers that lag a little.
 const KEPT_ENTRIES: u64 = 500;
 
@@ -156,6 +160,7 @@ impl<A: Application> Consensus<A> {
             waiting.clone(),
         );
         tasks.spawn(steward.run());
+        tasks.spawn(bound_log(raft.clone(), store.clone()));
         Ok(Self {
             raft,
             peers,
@@ -261,6 +266,18 @@ impl<A: Application> Handover<A> {
                 let priority = membership.get_node(id).map_or(0, |node| node.priority);
                 (std::cmp::Reverse(behind / 10), priority)
             })
+    }
+}
+
+/// Asks for a snapshot when the log has grown by many octets, however few entries they are.
+async fn bound_log<A: Application>(raft: Raft<A>, store: Store) {
+    loop {
+        tokio::time::sleep(SNAPSHOT_CHECK).await;
+        if store.octets_since_snapshot() > SNAPSHOT_OCTETS
+            && raft.trigger().snapshot().await.is_err()
+        {
+            return;
+        }
     }
 }
 

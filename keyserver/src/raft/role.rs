@@ -61,7 +61,9 @@ pub(super) async fn watch_role<A: Application>(
             if confirmed.is_none_or(|(of, _)| of != term) {
                 confirmed = confirm(&raft, lease).await.map(|index| (term, index));
             }
-            let held = alone || acknowledged.is_some_and(|ago| ago < lease);
+            // Proposals are refused by the consensus itself once the lease is over; this only decides
+            // when to say so, and a busy host is not a lost majority.
+            let held = alone || acknowledged.is_some_and(|ago| ago < lease * 2);
             match confirmed {
                 Some((term, index)) if held => Role::Primary { term, index },
                 _ => {

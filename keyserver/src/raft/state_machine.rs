@@ -40,9 +40,10 @@ pub trait Application: Send + Sync + 'static {
     fn snapshot(&mut self)
     -> impl Future<Output = Result<SnapshotOctets, ApplicationError>> + Send;
 
-    /// Replaces the replicated state.
+    /// Replaces the replicated state by the one that the command at `index` had left.
     fn restore(
         &mut self,
+        index: u64,
         snapshot: SnapshotOctets,
     ) -> impl Future<Output = Result<(), ApplicationError>> + Send;
 }
@@ -117,7 +118,10 @@ impl<A: Application> RaftStateMachine<Types> for StateMachine<A> {
         snapshot: SnapshotOctets,
     ) -> Result<(), io::Error> {
         self.application
-            .restore(snapshot.clone())
+            .restore(
+                meta.last_log_id.map_or(0, |id| id.index()),
+                snapshot.clone(),
+            )
             .await
             .map_err(io::Error::other)?;
         self.store.save_snapshot(meta, snapshot).await?;

@@ -6,20 +6,27 @@ use crate::raft::state_machine::{Application, ApplicationError};
 use crate::raft::types::{CommandOctets, OutcomeOctets, SnapshotOctets};
 
 /// What the consensus hands over, in order.
-pub(super) enum Committed {
+pub enum Committed {
     /// A committed command.
     Command {
+        /// Its position.
         index: u64,
+        /// Its octets.
         command: CommandOctets,
+        /// Where its outcome goes.
         outcome: oneshot::Sender<OutcomeOctets>,
     },
     /// The state is wanted.
     Snapshot(oneshot::Sender<Result<SnapshotOctets, ApplicationError>>),
     /// The state is replaced.
-    Restore(
-        SnapshotOctets,
-        oneshot::Sender<Result<(), ApplicationError>>,
-    ),
+    Restore {
+        /// Position of the last command in it.
+        index: u64,
+        /// The state.
+        snapshot: SnapshotOctets,
+        /// Where the result goes.
+        reply: oneshot::Sender<Result<(), ApplicationError>>,
+    },
 }
 
 /// Forwards everything to the runner and waits for its answer.
@@ -29,7 +36,8 @@ pub struct RunnerApplication {
 }
 
 impl RunnerApplication {
-    pub(super) fn channel() -> (Self, mpsc::Receiver<Committed>) {
+    /// The consensus' end, and the runner's.
+    pub fn channel() -> (Self, mpsc::Receiver<Committed>) {
         let (sender, receiver) = mpsc::channel(256);
         (Self { sender }, receiver)
     }
@@ -65,9 +73,18 @@ impl Application for RunnerApplication {
         receiver.await.map_err(|_| ApplicationError::Ended)?
     }
 
-    async fn restore(&mut self, snapshot: SnapshotOctets) -> Result<(), ApplicationError> {
-        let (sender, receiver) = oneshot::channel();
-        self.send(Committed::Restore(snapshot, sender)).await?;
+    async fn restore(
+        &mut self,
+        index: u64,
+        snapshot: SnapshotOctets,
+    ) -> Result<(), ApplicationError> {
+        let (reply, receiver) = oneshot::channel();
+        self.send(Committed::Restore {
+            index,
+            snapshot,
+            reply,
+        })
+        .await?;
         receiver.await.map_err(|_| ApplicationError::Ended)?
     }
 }

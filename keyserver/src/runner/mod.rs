@@ -1,5 +1,475 @@
-//! The task that owns `keyserver-core`.
+//! The task that owns `keyserver-core`: datagrams, committed commands, timers, administrators and
+//! role changes go in; datagrams, proposals, answers and audit records come out.
+//!
+//! Everything slow (consensus, encryption of keys, generation of keys) runs in tasks of its own and
+//! comes back as a message, so that a datagram never waits for a disk.
 
 mod application;
+mod desk;
+mod entropy;
+mod journal;
+mod status;
 
-pub use application::RunnerApplication;
+use std::time::{Duration, Instant};
+
+use keyserver_api::error::{ErrorBody, ErrorCode};
+use keyserver_core::command::{Command, CommandKey};
+use keyserver_core::secret::SecretBytes;
+use keyserver_core::server::{self, KeyServer};
+use keyserver_core::state::State;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
+use zeroize::Zeroizing;
+
+pub use application::{Committed, RunnerApplication};
+
+use crate::admin::AdminRequest;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::raft::state_machine::ApplicationError;
+use crate::raft::types::{CommandOctets, OutcomeOctets, Raft, SnapshotOctets};
+use crate::raft::{Consensus, Handover, Proposer, Role};
+use crate::signing_key;
+use crate::udp::{Datagram, Sockets, is_multicast};
+use desk::{Change, Desk, OpenedKey, answer, body};
+use entropy::KernelEntropy;
+use journal::{Journal, SigningKeyWanted};
+
+/// How long a proposal may wait for a majority before it is given back.
+const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Datagrams handled in a row before anything else is looked at.
+const BURST: usize = 32;
+/// How often figures that only change slowly are published.
+const OBSERVATION: Duration = Duration::from_secs(2);
+
+/// The runner's ways to the consensus, which starts after it.
+pub struct Links {
+    raft: Raft<RunnerApplication>,
+    proposer: Proposer<RunnerApplication>,
+    handover: Handover<RunnerApplication>,
+    role: watch::Receiver<Role>,
+}
+
+impl Links {
+    /// The ways to `consensus`.
+    pub fn new(consensus: &Consensus<RunnerApplication>) -> Self {
+        Self {
+            raft: consensus.raft().clone(),
+            proposer: consensus.proposer(),
+            handover: consensus.successor(),
+            role: consensus.role(),
+        }
+    }
+}
+
+/// A signing key that was generated.
+struct GeneratedKey {
+    group_id: u32,
+    group: String,
+    private_key: Zeroizing<Vec<u8>>,
+}
+
+/// Owns the key server's decisions and its sockets.
+pub struct Runner {
+    core: KeyServer,
+    sockets: Sockets,
+    metrics: Metrics,
+    journal: Journal,
+    desk: Desk,
+    name: String,
+    started: Instant,
+    failed_proposals: Lane<CommandKey>,
+    generated_keys: Lane<GeneratedKey>,
+    opened_keys: Lane<OpenedKey>,
+}
+
+/// What comes back from a task of its own.
+struct Lane<T> {
+    sender: mpsc::UnboundedSender<T>,
+    receiver: mpsc::UnboundedReceiver<T>,
+}
+
+impl<T> Lane<T> {
+    fn new() -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self { sender, receiver }
+    }
+
+    /// The next one; `self` keeps a sender, so there is always another.
+    async fn next(&mut self) -> T {
+        match self.receiver.recv().await {
+            Some(item) => item,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Runner {
+    /// A runner that serves members on `sockets`.
+    pub fn new(
+        config: &Config,
+        responder: gikev2::responder::Config,
+        sockets: Sockets,
+        metrics: Metrics,
+    ) -> Self {
+        let now = runtime::clock::now();
+        let own = server::Config {
+            name: config.name.clone(),
+            addresses: sockets.addresses(),
+            port: config.ike.port,
+            fragment_size: responder.fragment_size,
+            responder,
+        };
+        Self {
+            core: KeyServer::new(own, State::new(), now, unix_ms(), &mut KernelEntropy),
+            sockets,
+            journal: Journal::new(metrics.clone()),
+            metrics,
+            desk: Desk::default(),
+            name: config.name.clone(),
+            started: now,
+            failed_proposals: Lane::new(),
+            generated_keys: Lane::new(),
+            opened_keys: Lane::new(),
+        }
+    }
+
+    /// Works until the consensus is gone.
+    pub async fn run(
+        mut self,
+        mut committed: mpsc::Receiver<Committed>,
+        mut questions: mpsc::Receiver<AdminRequest>,
+        mut links: oneshot::Receiver<Links>,
+    ) {
+        // While the consensus starts it restores the state; members and administrators wait.
+        let mut links = loop {
+            tokio::select! {
+                biased;
+                entry = committed.recv() => match entry {
+                    Some(entry) => self.apply(entry),
+                    None => return,
+                },
+                started = &mut links => match started {
+                    Ok(links) => break links,
+                    Err(_) => return,
+                },
+            }
+        };
+        self.take_role(&mut links);
+        let mut observation = tokio::time::interval(OBSERVATION);
+        observation.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.flush(&links);
+            let due = self.core.poll_timeout(runtime::clock::now());
+            let deadline = due.map(|(deadline, _)| deadline);
+            tokio::select! {
+                biased;
+                entry = committed.recv() => match entry {
+                    Some(entry) => self.apply(entry),
+                    None => return,
+                },
+                changed = links.role.changed() => match changed {
+                    Ok(()) => self.take_role(&mut links),
+                    Err(_) => return,
+                },
+                () = until(deadline) => self.core.handle_timeout(runtime::clock::now(), &mut KernelEntropy),
+                key = self.failed_proposals.next() => {
+                    self.core.handle_proposal_failed(runtime::clock::now(), &key);
+                }
+                key = self.generated_keys.next() => self.take_generated_key(key),
+                key = self.opened_keys.next() => self.change(&links, Change::SigningKey(key)),
+                question = questions.recv() => match question {
+                    Some(question) => self.ask(&links, question),
+                    None => return,
+                },
+                datagram = self.sockets.receive() => self.receive(datagram),
+                _ = observation.tick() => self.observe(&links),
+            }
+        }
+    }
+
+    fn apply(&mut self, committed: Committed) {
+        match committed {
+            Committed::Command {
+                index,
+                command,
+                outcome,
+            } => {
+                let now = runtime::clock::now();
+                let outcome_octets = match Command::decode(command.as_slice()) {
+                    Ok(command) => {
+                        let result =
+                            self.core
+                                .handle_committed(now, index, &command, &mut KernelEntropy);
+                        result.encode().unwrap_or_default()
+                    }
+                    Err(error) => {
+                        // Every key server of this version reads it alike, so all skip it alike.
+                        tracing::warn!(index, %error, "a committed command cannot be read; it changes nothing");
+                        Vec::new()
+                    }
+                };
+                // Nobody waits for it on a replica.
+                drop(outcome.send(OutcomeOctets::new(outcome_octets)));
+            }
+            Committed::Snapshot(reply) => {
+                let snapshot = self.core.snapshot().map(SnapshotOctets::new);
+                drop(
+                    reply.send(
+                        snapshot.map_err(|error| ApplicationError::Snapshot(error.to_string())),
+                    ),
+                );
+            }
+            Committed::Restore {
+                index,
+                snapshot,
+                reply,
+            } => {
+                let now = runtime::clock::now();
+                let restored = self.core.restore(now, index, snapshot.as_slice());
+                drop(
+                    reply.send(
+                        restored.map_err(|error| ApplicationError::Snapshot(error.to_string())),
+                    ),
+                );
+            }
+        }
+    }
+
+    fn take_role(&mut self, links: &mut Links) {
+        let role = links.role.borrow_and_update().clone();
+        let (term, _) = status::progress(&links.raft);
+        self.metrics
+            .primary
+            .set(i64::from(matches!(role, Role::Primary { .. })));
+        let role = match role {
+            Role::Primary { .. } => server::Role::Primary,
+            Role::Replica {
+                primary: Some(primary),
+            } => server::Role::Secondary {
+                primary: Some(primary.name),
+            },
+            Role::Replica { primary: None } | Role::Joining => server::Role::NoQuorum,
+        };
+        self.core
+            .handle_role(runtime::clock::now(), role, term, &mut KernelEntropy);
+    }
+
+    fn receive(&mut self, first: Datagram) {
+        let now = runtime::clock::now();
+        let unix_ms = unix_ms();
+        let mut next = Some(first);
+        for _ in 0..BURST {
+            let Some(datagram) = next else {
+                break;
+            };
+            if opens_registration(&datagram.octets) {
+                self.journal.registration_begins(now, datagram.remote);
+            }
+            self.core.handle_datagram(
+                now,
+                unix_ms,
+                datagram.local,
+                datagram.remote,
+                &datagram.octets,
+                &mut KernelEntropy,
+            );
+            next = self.sockets.try_receive();
+        }
+    }
+
+    /// Sends, proposes and tells everything that is there.
+    fn flush(&mut self, links: &Links) {
+        let now = runtime::clock::now();
+        while let Some(proposal) = self.core.poll_proposal() {
+            self.propose(links, proposal);
+        }
+        while let Some(transmit) = self.core.poll_transmit() {
+            let to = transmit.remote.ip();
+            let hop_limit =
+                is_multicast(to).then(|| self.core.multicast_hop_limit(to).unwrap_or(1));
+            self.sockets.send(&transmit, hop_limit);
+        }
+        while let Some(event) = self.core.poll_audit() {
+            if let Some(wanted) = self.journal.record(now, event) {
+                self.generate_key(wanted);
+            }
+        }
+        let primary = status::primary_admin_address(&links.role.borrow());
+        self.desk.deliver(&mut self.core, now, primary.as_ref());
+    }
+
+    fn propose(&self, links: &Links, proposal: server::Proposal) {
+        let (key, failed, proposer) = (
+            proposal.key,
+            self.failed_proposals.sender.clone(),
+            links.proposer.clone(),
+        );
+        let octets = match proposal.command.encode() {
+            Ok(octets) => CommandOctets::new(octets),
+            Err(error) => {
+                tracing::warn!(%error, "a command cannot be written");
+                return;
+            }
+        };
+        tokio::spawn(async move {
+            if let Err(error) = proposer.propose(octets, PROPOSAL_TIMEOUT).await {
+                tracing::debug!(%error, "a command was not committed");
+                // The runner has ended otherwise, and with it the command.
+                let _ = failed.send(key);
+            }
+        });
+    }
+
+    fn generate_key(&self, wanted: SigningKeyWanted) {
+        let generated = self.generated_keys.sender.clone();
+        tokio::task::spawn_blocking(move || match signing_key::generate(wanted.algorithm) {
+            Ok(material) => drop(generated.send(GeneratedKey {
+                group_id: wanted.group_id,
+                group: wanted.group,
+                private_key: material.private_key,
+            })),
+            Err(error) => {
+                tracing::warn!(group = wanted.group, %error, "no signing key; it is tried again")
+            }
+        });
+    }
+
+    fn take_generated_key(&mut self, mut key: GeneratedKey) {
+        let private_key = SecretBytes::new(std::mem::take(&mut *key.private_key));
+        let now = runtime::clock::now();
+        let label = key.group.clone();
+        if let Err(error) =
+            self.core
+                .handle_signing_key(now, key.group_id, label, private_key, &mut KernelEntropy)
+        {
+            tracing::info!(group = key.group, %error, "the generated signing key is not needed any more");
+        }
+    }
+
+    fn change(&mut self, links: &Links, change: Change) {
+        let primary = status::primary_admin_address(&links.role.borrow());
+        self.desk
+            .start(&mut self.core, runtime::clock::now(), change, primary);
+    }
+
+    fn ask(&mut self, links: &Links, question: AdminRequest) {
+        let now = runtime::clock::now();
+        match question {
+            AdminRequest::Status(reply) => {
+                let status = status::server(&self.core, links, &self.name, self.started, now);
+                answer(reply, Ok(status));
+            }
+            AdminRequest::Groups(reply) => answer(reply, Ok(self.core.group_names())),
+            AdminRequest::Group(name, reply) => {
+                answer(
+                    reply,
+                    self.core
+                        .group_status(now, &name)
+                        .ok_or_else(|| unknown(&name)),
+                );
+            }
+            AdminRequest::Policy(name, reply) => {
+                answer(
+                    reply,
+                    self.core
+                        .policy(&name)
+                        .cloned()
+                        .ok_or_else(|| unknown(&name)),
+                );
+            }
+            AdminRequest::Members(name, reply) => {
+                answer(
+                    reply,
+                    self.core.members(&name).ok_or_else(|| unknown(&name)),
+                );
+            }
+            AdminRequest::PutGroup(policy, reply) => {
+                self.change(links, Change::PutGroup(policy, reply));
+            }
+            AdminRequest::DeleteGroup(name, reply) => {
+                self.change(links, Change::DeleteGroup(name, reply));
+            }
+            AdminRequest::Rekey(name, request, reply) => {
+                self.change(links, Change::Rekey(name, request, reply));
+            }
+            AdminRequest::Evict(name, request, reply) => {
+                self.change(links, Change::Evict(name, request.member, reply));
+            }
+            AdminRequest::ExportSigningKey(name, request, reply) => {
+                tracing::info!(group = name, "signing key export asked for");
+                desk::export_signing_key(&self.core, &name, request, reply);
+            }
+            AdminRequest::ImportSigningKey(name, request, reply) => {
+                tracing::info!(
+                    group = name,
+                    overwrite = request.overwrite,
+                    "signing key import asked for"
+                );
+                desk::open_signing_key(name, request, reply, self.opened_keys.sender.clone());
+            }
+            AdminRequest::StepDown(reply) => self.step_down(links, reply),
+        }
+    }
+
+    fn step_down(&self, links: &Links, reply: crate::admin::Reply<()>) {
+        if !matches!(*links.role.borrow(), Role::Primary { .. }) {
+            let error = server::AdminError::NotPrimary;
+            let primary = status::primary_admin_address(&links.role.borrow());
+            return answer(reply, Err(error.to_body(primary)));
+        }
+        let handover = links.handover.clone();
+        tokio::spawn(async move {
+            let result = match handover.hand_over(None).await {
+                Some(_) => Ok(()),
+                None => Err(body(
+                    ErrorCode::NoQuorum,
+                    "no other key server could take over; this one stays primary".to_owned(),
+                )),
+            };
+            answer(reply, result);
+        });
+    }
+
+    fn observe(&self, links: &Links) {
+        let now = runtime::clock::now();
+        let (term, lag) = status::progress(&links.raft);
+        self.metrics
+            .term
+            .set(i64::try_from(term).unwrap_or(i64::MAX));
+        self.metrics
+            .commit_lag
+            .set(i64::try_from(lag).unwrap_or(i64::MAX));
+        let names = self.core.group_names();
+        let groups: Vec<_> = names
+            .iter()
+            .filter_map(|name| self.core.group_status(now, name))
+            .collect();
+        self.metrics
+            .observe_groups(&groups, runtime::clock::since_epoch().as_secs_f64());
+    }
+}
+
+fn unknown(name: &str) -> ErrorBody {
+    body(
+        ErrorCode::GroupNotFound,
+        format!("there is no group `{name}`"),
+    )
+}
+
+fn unix_ms() -> u64 {
+    u64::try_from(runtime::clock::since_epoch().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a datagram is an IKE_SA_INIT request (RFC 7296 §3.1), after a possible non-ESP marker.
+fn opens_registration(octets: &[u8]) -> bool {
+    let message = octets.strip_prefix(&[0; 4]).unwrap_or(octets);
+    matches!(message.get(18..20), Some([34, flags]) if flags & 0x20 == 0)
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

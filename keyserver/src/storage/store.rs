@@ -46,6 +46,8 @@ struct Memory {
     /// Entries that are readable but not yet durable, with the append that brought them.
     pending: BTreeMap<u64, (u64, Entry)>,
     appends: u64,
+    /// Octets of entries appended since the newest snapshot was stored by this process.
+    since_snapshot: usize,
 }
 
 impl Store {
@@ -72,6 +74,7 @@ impl Store {
             last,
             pending: BTreeMap::new(),
             appends: 0,
+            since_snapshot: 0,
         };
         let running = writer::start(file.clone()).map_err(|error| StorageError::Environment {
             path: file.path().to_owned(),
@@ -148,7 +151,14 @@ impl Store {
         data: SnapshotOctets,
     ) -> Result<(), StorageError> {
         let meta = format::write_meta(meta);
-        self.write(vec![Change::Snapshot { meta, data }]).await
+        self.write(vec![Change::Snapshot { meta, data }]).await?;
+        self.memory().since_snapshot = 0;
+        Ok(())
+    }
+
+    /// Octets of log entries that the newest snapshot does not make superfluous yet.
+    pub fn octets_since_snapshot(&self) -> usize {
+        self.memory().since_snapshot
     }
 
     pub(super) fn vote(&self) -> Option<Vote> {
@@ -189,10 +199,9 @@ impl Store {
         let indexes: Vec<u64> = entries.iter().map(|entry| entry.log_id.index()).collect();
         for entry in entries {
             let index = entry.log_id.index();
-            changes.push(Change::Entry {
-                index,
-                record: format::write_entry(&entry),
-            });
+            let record = format::write_entry(&entry);
+            memory.since_snapshot = memory.since_snapshot.saturating_add(record.len());
+            changes.push(Change::Entry { index, record });
             memory.last = Some(entry.log_id);
             memory.pending.insert(index, (append, entry));
         }

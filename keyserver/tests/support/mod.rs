@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses another part")]
 
 pub(crate) mod cluster;
+pub(crate) mod process;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -59,7 +60,11 @@ impl Application for Journal {
         ))
     }
 
-    async fn restore(&mut self, snapshot: SnapshotOctets) -> Result<(), ApplicationError> {
+    async fn restore(
+        &mut self,
+        _index: u64,
+        snapshot: SnapshotOctets,
+    ) -> Result<(), ApplicationError> {
         let commands = postcard::from_bytes(snapshot.as_slice())
             .map_err(|error| ApplicationError::Snapshot(error.to_string()))?;
         *self.commands.lock().expect("no test panics here") = commands;

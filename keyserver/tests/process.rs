@@ -1,0 +1,246 @@
+//! The real program: one key server, three key servers, and what it says when it cannot start.
+
+mod support;
+
+use std::time::Duration;
+
+use keyserver_api::client::ClientError;
+use keyserver_api::error::ErrorCode;
+use keyserver_api::policy::GroupPolicy;
+use keyserver_api::request::{RekeyRequest, SigningKeyExportRequest, SigningKeyImportRequest};
+use keyserver_api::status::{GroupStatus, ServerRole};
+use nix::sys::signal::Signal;
+use support::cluster::PATIENCE;
+use support::process::Processes;
+
+fn policy(name: &str, group_id: u32) -> GroupPolicy {
+    serde_json::from_value(serde_json::json!({
+        "name": name,
+        "groupId": group_id,
+        "securityAssociations": [{
+            "name": "all",
+            "order": 100,
+            "rules": [{
+                "name": "any",
+                "action": "Permit",
+                "source": "10.0.0.0/8",
+                "destination": "10.0.0.0/8",
+            }],
+        }],
+    }))
+    .expect("a policy")
+}
+
+/// Waits until the group of `name` has keys, as `client` sees it.
+async fn keyed(client: &keyserver_api::client::Client, name: &str) -> GroupStatus {
+    let deadline = runtime::clock::now() + PATIENCE;
+    loop {
+        if let Ok(status) = client.group(name).await
+            && status.rekey_sa.is_some()
+            && !status.traffic_keys.is_empty()
+        {
+            return status;
+        }
+        assert!(runtime::clock::now() < deadline, "no keys in time");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_key_server_takes_a_group_makes_its_keys_and_keeps_them_over_a_restart() {
+    let mut servers = Processes::prepare(1);
+    servers.start(0);
+    servers.ready(0).await;
+    let client = servers.client(&[0]);
+    client
+        .put_group(&policy("voice", 1234))
+        .await
+        .expect("accepted");
+    let before = keyed(&client, "voice").await;
+    assert_eq!(before.group_id, 1234);
+    let signing_key = before.signing_key.clone().expect("made");
+    assert_eq!(signing_key.algorithm, "RSASSA-PSS 3072");
+    assert_eq!(
+        client.status().await.expect("status").role,
+        ServerRole::Primary
+    );
+    assert!(
+        servers
+            .get(0, "/metrics")
+            .contains("getvpn_keyserver_primary 1\n")
+    );
+
+    assert!(servers.end(0, Signal::SIGTERM).success());
+    servers.start(0);
+    servers.ready(0).await;
+    let after = keyed(&client, "voice").await;
+    assert_eq!(after.signing_key, Some(signing_key));
+    let spis = |status: &GroupStatus| -> Vec<String> {
+        status
+            .traffic_keys
+            .iter()
+            .map(|key| key.spi.clone())
+            .collect()
+    };
+    assert_eq!(spis(&after), spis(&before));
+}
+
+#[tokio::test]
+async fn three_key_servers_agree_and_survive_the_loss_of_the_primary() {
+    let mut servers = Processes::prepare(3);
+    for index in 0..3 {
+        servers.start(index);
+    }
+    for index in 0..3 {
+        servers.ready(index).await;
+    }
+    // A replica names the primary, and the client follows.
+    let client = servers.client(&[2, 1, 0]);
+    client
+        .put_group(&policy("voice", 7))
+        .await
+        .expect("accepted");
+    let before = keyed(&client, "voice").await;
+    let status = client.status().await.expect("status");
+    assert_eq!(status.primary.as_deref(), Some("ks-0"));
+    assert_eq!(status.peers.len(), 3);
+
+    servers.end(0, Signal::SIGKILL);
+    let started = runtime::clock::now();
+    let accepted = loop {
+        match client.rekey("voice", &RekeyRequest::default()).await {
+            Ok(accepted) => break accepted,
+            Err(error) => {
+                let waited = runtime::clock::now().duration_since(started);
+                assert!(waited < PATIENCE, "no new primary: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    };
+    println!(
+        "rekey committed {} ms after the kill",
+        runtime::clock::now().duration_since(started).as_millis()
+    );
+    assert!(accepted.generation > before.generation);
+    let after = keyed(&client, "voice").await;
+    assert_eq!(after.signing_key, before.signing_key);
+    servers.start(0);
+    servers.ready(0).await;
+    let returned = servers.client(&[0]);
+    until("the old primary knows the new keys", || {
+        None::<()>.or(Some(()))
+    })
+    .await;
+    let status = keyed(&returned, "voice").await;
+    assert!(status.generation >= accepted.generation);
+    for index in 0..3 {
+        assert!(
+            !servers.log(index).contains("ERROR"),
+            "{}",
+            servers.log(index)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_signing_key_leaves_only_encrypted_and_is_not_replaced_without_approval() {
+    let mut servers = Processes::prepare(1);
+    servers.start(0);
+    servers.ready(0).await;
+    let client = servers.client(&[0]);
+    client
+        .put_group(&policy("voice", 1))
+        .await
+        .expect("accepted");
+    client
+        .put_group(&policy("data", 2))
+        .await
+        .expect("accepted");
+    keyed(&client, "voice").await;
+    keyed(&client, "data").await;
+    let passphrase = "correct horse battery".to_owned();
+    let export = SigningKeyExportRequest {
+        passphrase: passphrase.clone(),
+    };
+    let exported = client
+        .export_signing_key("voice", &export)
+        .await
+        .expect("exported");
+    assert!(
+        exported
+            .encrypted_pem
+            .starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    );
+    let mut import = SigningKeyImportRequest {
+        label: client
+            .group("data")
+            .await
+            .expect("status")
+            .signing_key
+            .expect("made")
+            .label,
+        encrypted_pem: exported.encrypted_pem,
+        passphrase,
+        overwrite: false,
+    };
+    match client.import_signing_key("data", &import).await {
+        Err(ClientError::Refused { body, .. }) => {
+            assert_eq!(body.code, ErrorCode::SigningKeyConflict);
+        }
+        other => panic!("{other:?}"),
+    }
+    import.overwrite = true;
+    let status = client
+        .import_signing_key("data", &import)
+        .await
+        .expect("approved");
+    assert_eq!(status.fingerprint, exported.fingerprint);
+    import.passphrase = "another passphrase".to_owned();
+    match client.import_signing_key("data", &import).await {
+        Err(ClientError::Refused { body, .. }) => {
+            assert_eq!(body.code, ErrorCode::InvalidSigningKey);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_a_key_server_from_starting_is_said_with_its_exit_code() {
+    let mut servers = Processes::prepare(1);
+    let (status, _) = servers.run_to_end(0, &["check"]);
+    assert!(status.success());
+    servers.start(0);
+    servers.ready(0).await;
+
+    // A second process on the same addresses and directory.
+    let (status, words) = servers.run_to_end(0, &[]);
+    assert!(words.contains("in use"), "{words}");
+    assert_ne!(status.code(), Some(0));
+    servers.end(0, Signal::SIGTERM);
+
+    let key = servers.home().join("sealing.key");
+    std::fs::write(&key, "0e".repeat(32)).expect("written");
+    let (status, words) = servers.run_to_end(0, &[]);
+    assert_eq!(status.code(), Some(i32::from(runtime::exit::CORRUPT)));
+    assert!(words.contains("sealed under key"), "{words}");
+
+    std::fs::write(&key, "0d".repeat(32)).expect("written");
+    std::fs::write(servers.data(0).join("keyserver.redb"), b"SQLite format 3\0").expect("written");
+    let (status, words) = servers.run_to_end(0, &[]);
+    assert_eq!(status.code(), Some(i32::from(runtime::exit::FOREIGN)));
+    assert!(words.contains("no key server store"), "{words}");
+
+    let path = servers.configuration(0);
+    let text = std::fs::read_to_string(&path).expect("readable");
+    std::fs::write(
+        &path,
+        text.replace("priority: 100\nike", "prioritty: 100\nike"),
+    )
+    .expect("written");
+    let (status, words) = servers.run_to_end(0, &["check"]);
+    assert_eq!(status.code(), Some(i32::from(runtime::exit::USAGE)));
+    assert!(
+        words.contains("prioritty") && words.contains(":4:"),
+        "{words}"
+    );
+}

@@ -1,0 +1,219 @@
+//! Real key server processes on loopback.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyserver_api::client::Client;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::cluster::{Authority, PATIENCE, free_addresses, until};
+
+/// Key servers of one test, each a process of its own.
+pub(crate) struct Processes {
+    home: PathBuf,
+    authority: Authority,
+    peers: Vec<SocketAddr>,
+    admins: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
+    children: Vec<Option<Child>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Processes {
+    /// Writes the files of `count` key servers and starts none.
+    pub(crate) fn prepare(count: usize) -> Self {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let home = directory.path().to_owned();
+        let mut addresses = free_addresses(count * 3);
+        let processes = Self {
+            authority: Authority::new(&home.join("tls")),
+            metrics: addresses.split_off(count * 2),
+            admins: addresses.split_off(count),
+            peers: addresses,
+            children: (0..count).map(|_| None).collect(),
+            _directory: directory,
+            home,
+        };
+        let member = "- { identity: { type: FQDN, value: m-1.member.getvpn }, key: ";
+        let text = format!("{member}{} }}\n", "0c".repeat(32));
+        std::fs::write(processes.home.join("psk.yaml"), text).expect("written");
+        std::fs::write(processes.home.join("sealing.key"), "0d".repeat(32)).expect("written");
+        for index in 0..count {
+            processes.write_configuration(index);
+        }
+        processes
+    }
+
+    fn write_configuration(&self, index: usize) {
+        let name = format!("ks-{index}");
+        self.authority.issue(&name);
+        let members: String = self
+            .peers
+            .iter()
+            .enumerate()
+            .map(|(other, address)| {
+                let priority = 100 - other * 5;
+                format!(
+                    "  - {{ name: ks-{other}, address: \"{address}\", priority: {priority} }}\n"
+                )
+            })
+            .collect();
+        let (port, nat) = (free_udp_port(), free_udp_port());
+        let text = format!(
+            "name: {name}
+dataDirectory: data-{index}
+sealingKeyFile: sealing.key
+priority: {priority}
+ike: {{ addresses: [\"127.0.0.1\"], port: {port}, natTraversalPort: {nat} }}
+identity: {{ type: FQDN, value: {name}.keyserver.getvpn }}
+authentication: {{ preSharedKeysFile: psk.yaml }}
+cooperative:
+  listen: \"{peer}\"
+  tls: {{ certificateFile: tls/{name}.pem, keyFile: tls/{name}.key, trustFile: tls/ca.pem }}
+  initialMembers:
+{members}admin:
+  listen: \"{admin}\"
+  tls: {{ certificateFile: tls/{name}.pem, keyFile: tls/{name}.key, clientTrustFile: tls/ca.pem }}
+metrics: {{ listen: \"{metrics}\" }}
+",
+            priority = 100 - index * 5,
+            peer = self.peers[index],
+            admin = self.admins[index],
+            metrics = self.metrics[index],
+        );
+        std::fs::write(self.configuration(index), text).expect("written");
+    }
+
+    /// Path of a key server's configuration.
+    pub(crate) fn configuration(&self, index: usize) -> PathBuf {
+        self.home.join(format!("ks-{index}.yaml"))
+    }
+
+    /// Path of a key server's data directory.
+    pub(crate) fn data(&self, index: usize) -> PathBuf {
+        self.home.join(format!("data-{index}"))
+    }
+
+    /// Directory of all files.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Starts key server `index`; its log goes to a file.
+    pub(crate) fn start(&mut self, index: usize) {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.home.join(format!("ks-{index}.log")))
+            .expect("log file");
+        let child = program(&self.configuration(index))
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        self.children[index] = Some(child);
+    }
+
+    /// Runs key server `index` until it ends by itself; its exit status and last words.
+    pub(crate) fn run_to_end(&self, index: usize, arguments: &[&str]) -> (ExitStatus, String) {
+        let output = program(&self.configuration(index))
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("the program starts");
+        (
+            output.status,
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    }
+
+    /// Sends `signal` to key server `index` and waits for its end.
+    pub(crate) fn end(&mut self, index: usize, signal: Signal) -> ExitStatus {
+        let mut child = self.children[index].take().expect("it runs");
+        kill(pid(&child), signal).expect("it lives");
+        child.wait().expect("it ends")
+    }
+
+    /// What the log of key server `index` says.
+    pub(crate) fn log(&self, index: usize) -> String {
+        std::fs::read_to_string(self.home.join(format!("ks-{index}.log"))).unwrap_or_default()
+    }
+
+    /// A client that speaks with the given key servers, in order.
+    pub(crate) fn client(&self, indexes: &[usize]) -> Client {
+        let files = self.authority.issue("administrator");
+        let tls = runtime::tls::client(&files).expect("client credentials");
+        let addresses = indexes
+            .iter()
+            .map(|index| self.admins[*index].to_string())
+            .collect();
+        Client::new(addresses, Arc::new(tls)).with_timeout(Duration::from_secs(10))
+    }
+
+    /// Waits until key server `index` says it is ready.
+    pub(crate) async fn ready(&self, index: usize) {
+        let address = self.metrics[index];
+        let what = format!("key server {index} is ready");
+        until(&what, || {
+            let answer = get(address, "/readyz")?;
+            answer.starts_with("HTTP/1.1 200").then_some(())
+        })
+        .await;
+    }
+
+    /// What key server `index` publishes at `path`.
+    pub(crate) fn get(&self, index: usize, path: &str) -> String {
+        get(self.metrics[index], path).expect("it answers")
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().flatten() {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            for index in 0..self.children.len() {
+                eprintln!("--- log of key server {index}\n{}", self.log(index));
+            }
+        }
+    }
+}
+
+fn program(configuration: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyserver"));
+    command
+        .arg("--config")
+        .arg(configuration)
+        .env("GETVPN_LOG", "info")
+        .stdin(Stdio::null());
+    command
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).expect("a process id"))
+}
+
+fn free_udp_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    socket.local_addr().expect("bound").port()
+}
+
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: ks\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
