@@ -1,27 +1,42 @@
 //! The owner's grip on a running packet path.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
-use gm_core::sad::{SenderId, Spi};
+pub use gm_core::sad::InstallError;
+use gm_core::sad::{Installed, Registry, SenderId, Spi};
 use gm_core::{DataPlane, DropReason};
 use tokio::sync::mpsc;
 
-use super::{Config, StartError};
+use super::aead::Provider;
+use super::receiving::Receiver;
+use super::sending::Sender;
+use super::shared::Shared;
+use super::sockets::Sockets;
+use super::{Config, StartError, sys};
+
+/// Replay windows kept at most; some 300 octets each.
+const MOST_SENDERS: usize = 65_536;
+/// IKE messages that wait for the owner.
+const IKE_QUEUE: usize = 256;
 
 /// A running packet path; dropping it stops the threads and removes the device.
-pub struct Handle {}
-
-/// Why a data plane was refused; the one installed before stays in force.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InstallError {
-    /// An SA names a group that is not there.
-    #[error("SA {spi} names group index {group}, which does not exist")]
-    UnknownGroup {
-        /// The SA.
-        spi: Spi,
-        /// The index.
-        group: usize,
-    },
+pub struct Handle {
+    shared: Arc<Shared>,
+    provider: Provider,
+    registry: Mutex<Registry>,
+    generation: AtomicU64,
+    threads: Vec<JoinHandle<()>>,
+    sockets: Arc<Sockets>,
+    tun_name: String,
+    tun_index: u32,
+    tun_mtu: AtomicU16,
+    link_mtu: u16,
+    unknown_spi: Mutex<Option<mpsc::Receiver<UnknownSpi>>>,
+    ike: Mutex<Option<mpsc::Receiver<IkeDatagram>>>,
 }
 
 /// ESP arrived with an SPI that no installed SA has: perhaps a rekey was missed. Unauthenticated,
@@ -95,8 +110,54 @@ pub struct SenderStatistics {
 }
 
 impl Handle {
-    pub(super) fn start(_config: Config) -> Result<Self, StartError> {
-        Ok(Self {})
+    pub(super) fn start(config: Config) -> Result<Self, StartError> {
+        let tun_error = |source| StartError::Tun { name: config.tun_name.clone(), source };
+        let (tun, accepts) = sys::open_tun(&config.tun_name).map_err(tun_error)?;
+        let tun_index = nix::net::if_::if_nametoindex(config.tun_name.as_str())
+            .map_err(|error| tun_error(error.into()))?;
+        let tun = Arc::new(tun);
+        let sockets = Arc::new(Sockets::open(&config)?);
+        let provider = Provider::choose();
+        tracing::info!(library = provider.backend().name(), "packet cipher chosen");
+        let nothing = Installed::empty(config.link_mtu);
+        let thread_error = |what| move |source: std::io::Error| StartError::Thread { what, source };
+        let shared = Shared::new(nothing, MOST_SENDERS).map_err(|error| thread_error("sending")(error.into()))?;
+        let shared = Arc::new(shared);
+        let (unknown_sender, unknown_receiver) = mpsc::channel(16);
+        let (ike_sender, ike_receiver) = mpsc::channel(IKE_QUEUE);
+        let mut handle = Self {
+            shared: Arc::clone(&shared),
+            provider,
+            registry: Mutex::new(Registry::default()),
+            generation: AtomicU64::new(0),
+            threads: Vec::new(),
+            sockets: Arc::clone(&sockets),
+            tun_name: config.tun_name.clone(),
+            tun_index,
+            tun_mtu: AtomicU16::new(0),
+            link_mtu: config.link_mtu,
+            unknown_spi: Mutex::new(Some(unknown_receiver)),
+            ike: Mutex::new(Some(ike_receiver)),
+        };
+        handle.follow_mtu();
+        let receiver = Receiver {
+            shared: Arc::clone(&shared),
+            tun: Arc::clone(&tun),
+            accepts,
+            sockets: Arc::clone(&sockets),
+            unknown_spi: unknown_sender,
+            ike: ike_sender,
+        };
+        let sender = Sender {
+            shared,
+            tun,
+            sockets,
+            udp_port: config.udp_port,
+            multicast_interface: config.multicast_interface,
+        };
+        handle.threads.push(spawn("getvpn-out", move || sender.run()).map_err(thread_error("sending"))?);
+        handle.threads.push(spawn("getvpn-in", move || receiver.run()).map_err(thread_error("receiving"))?);
+        Ok(handle)
     }
 
     /// Puts `data_plane` in force, whole. The TUN's MTU follows what its SAs need.
@@ -104,51 +165,121 @@ impl Handle {
     /// # Errors
     /// When it contradicts itself; the one installed before stays in force.
     pub fn install(&self, data_plane: DataPlane) -> Result<(), InstallError> {
-        drop(data_plane);
+        // The registry's lock also keeps two installs in order.
+        let mut registry = guard(&self.registry);
+        let generation = self.generation.load(Ordering::Relaxed) + 1;
+        let installed = Installed::new(&data_plane, generation, self.link_mtu, &mut registry, &self.provider)?;
+        self.generation.store(generation, Ordering::Relaxed);
+        self.shared.installed.store(Arc::new(installed));
+        self.follow_mtu();
         Ok(())
+    }
+
+    /// Gives the device the MTU that the installed SAs leave.
+    fn follow_mtu(&self) {
+        let mtu = self.shared.installed.load().inner_mtu();
+        if mtu == self.tun_mtu.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some((socket, ..)) = self.sockets.receivers().next() else { return };
+        match sys::set_mtu(socket.as_raw_fd(), &self.tun_name, mtu) {
+            Ok(()) => self.tun_mtu.store(mtu, Ordering::Relaxed),
+            Err(error) => tracing::warn!(device = self.tun_name, mtu, %error, "cannot set the MTU"),
+        }
     }
 
     /// Totals since start.
     pub fn counters(&self) -> CountersSnapshot {
-        CountersSnapshot::default()
+        let totals = &self.shared.totals;
+        CountersSnapshot {
+            sent_packets: totals.sent_packets.load(Ordering::Relaxed),
+            sent_octets: totals.sent_octets.load(Ordering::Relaxed),
+            received_packets: totals.received_packets.load(Ordering::Relaxed),
+            received_octets: totals.received_octets.load(Ordering::Relaxed),
+            drops: self.shared.drops.iter().collect(),
+        }
     }
 
     /// Totals of every SA installed now.
     pub fn sa_statistics(&self) -> Vec<SaStatistics> {
-        Vec::new()
+        let installed = self.shared.installed.load();
+        installed
+            .associations()
+            .iter()
+            .map(|sa| SaStatistics {
+                spi: sa.spi,
+                sent_packets: sa.counters.sent_packets.load(Ordering::Relaxed),
+                sent_octets: sa.counters.sent_octets.load(Ordering::Relaxed),
+                received_packets: sa.counters.received_packets.load(Ordering::Relaxed),
+                received_octets: sa.counters.received_octets.load(Ordering::Relaxed),
+                counter_left: sa.sender.as_ref().map(|(_, counter)| counter.left()),
+            })
+            .collect()
     }
 
-    /// What the receive side knows of each sender; asks the receiving thread, so not for hot paths.
+    /// What the receive side knows of each sender; holds the receiving thread up for a moment, so not for hot paths.
     pub fn sender_statistics(&self) -> Vec<SenderStatistics> {
-        Vec::new()
+        let inbound = guard(&self.shared.inbound);
+        inbound
+            .replay()
+            .iter()
+            .map(|(spi, sender_id, window)| SenderStatistics {
+                spi,
+                sender_id,
+                highest_counter: window.highest(),
+                accepted_packets: window.accepted(),
+                replayed_packets: window.replayed(),
+            })
+            .collect()
     }
 
     /// Reports of unknown SPIs, at most one a second; `None` when already taken.
     pub fn unknown_spi_events(&self) -> Option<mpsc::Receiver<UnknownSpi>> {
-        None
+        guard(&self.unknown_spi).take()
     }
 
-    /// IKE messages that arrive on the ESP port; `None` when already taken. Until taken they are
-    /// dropped and counted.
+    /// IKE messages that arrive on the ESP port; `None` when already taken. Until taken they wait, a few of them.
     pub fn ike_datagrams(&self) -> Option<mpsc::Receiver<IkeDatagram>> {
-        None
+        guard(&self.ike).take()
     }
 
     /// The device's name.
     pub fn tun_name(&self) -> &str {
-        ""
+        &self.tun_name
     }
 
     /// The device's interface index.
     pub fn tun_index(&self) -> u32 {
-        0
+        self.tun_index
     }
 
     /// The device's MTU.
     pub fn tun_mtu(&self) -> u16 {
-        0
+        self.tun_mtu.load(Ordering::Relaxed)
     }
 
     /// Stops both threads and removes the device; returns when they are gone.
-    pub fn shutdown(self) {}
+    pub fn shutdown(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a packet thread panicked");
+            }
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// A panic elsewhere must not take the packet path with it.
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

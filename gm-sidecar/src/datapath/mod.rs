@@ -4,8 +4,15 @@
 //! [`DataPlane`] is installed. Packets get here only by the kernel's routes; whatever gets here
 //! leaves encrypted or not at all.
 
+mod aead;
 mod config;
 mod handle;
+mod receiving;
+mod sending;
+mod shared;
+mod sockets;
+mod sys;
+mod wire;
 
 pub use config::{Config, StartError};
 pub use handle::{

@@ -1,0 +1,87 @@
+//! What the sending thread does with finished trains, and with answers for the TUN.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use gm_core::data_plane::Encapsulation;
+use gm_core::ip::virtio;
+use gm_core::sad::{Carrier, Route, Sent};
+
+use super::sockets::Sockets;
+use super::sys::{self, Marks};
+
+/// The way out.
+pub(super) struct Wire<'a> {
+    sockets: &'a Sockets,
+    tun: &'a OwnedFd,
+    udp_port: u16,
+    multicast_interface: u32,
+    /// Whether the kernel cuts trains for us; withdrawn when the egress device cannot.
+    segmentation: Cell<bool>,
+}
+
+impl<'a> Wire<'a> {
+    pub(super) fn new(sockets: &'a Sockets, tun: &'a OwnedFd, udp_port: u16, multicast_interface: u32) -> Self {
+        Self { sockets, tun, udp_port, multicast_interface, segmentation: Cell::new(true) }
+    }
+
+    fn send_one_by_one(&self, socket: i32, to: SocketAddr, marks: Marks, train: &[u8], segment: usize) -> io::Result<()> {
+        let marks = Marks { segment: None, ..marks };
+        train.chunks(segment).try_for_each(|packet| sys::send(socket, to, &marks, packet))
+    }
+
+    fn try_send(&self, route: &Route, train: &[u8], segment: usize) -> io::Result<()> {
+        let socket = self
+            .sockets
+            .sender(route.family, route.encapsulation, route.flow_hash)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?
+            .as_raw_fd();
+        let multicast = route.destination.is_multicast();
+        let mut marks = Marks {
+            source: route.source,
+            traffic_class: route.traffic_class,
+            hop_limit: route.hop_limit,
+            segment: None,
+            interface: if multicast { self.multicast_interface } else { 0 },
+        };
+        if route.encapsulation == Encapsulation::Raw {
+            let to = SocketAddr::new(route.destination, 0);
+            return self.send_one_by_one(socket, to, marks, train, segment);
+        }
+        let to = SocketAddr::new(route.destination, self.udp_port);
+        if train.len() <= segment {
+            return sys::send(socket, to, &marks, train);
+        }
+        if !self.segmentation.get() {
+            return self.send_one_by_one(socket, to, marks, train, segment);
+        }
+        marks.segment = u16::try_from(segment).ok();
+        match sys::send(socket, to, &marks, train) {
+            // The egress device has no checksum offload, or the kernel no UDP_SEGMENT.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EOPNOTSUPP)) => {
+                self.segmentation.set(false);
+                self.send_one_by_one(socket, to, marks, train, segment)
+            }
+            sent => sent,
+        }
+    }
+}
+
+impl Carrier for Wire<'_> {
+    fn send(&mut self, route: &Route, train: &[u8], segment: usize) -> Sent {
+        match self.try_send(route, train, segment) {
+            Ok(()) => Sent::Yes,
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                self.sockets.path_mtu(route.destination).map_or(Sent::Refused, Sent::TooBig)
+            }
+            Err(_) => Sent::Refused,
+        }
+    }
+
+    fn reply(&mut self, packet: &[u8]) {
+        // An ICMP error that is lost is asked for again by the next packet that is too big.
+        let _ = nix::sys::uio::writev(self.tun, &[IoSlice::new(&[0; virtio::LENGTH]), IoSlice::new(packet)]);
+    }
+}
