@@ -224,6 +224,7 @@ pub async fn run(path: &Path) -> Result<(), ProcessError> {
     ));
 
     let ended = tokio::select! {
+        biased;
         result = until_failure(failure, &consensus, shutdown) => result,
         result = &mut running => Err(ProcessError::Runner(match result {
             Ok(()) => "without a reason".to_owned(),

@@ -6,45 +6,11 @@ use std::time::Duration;
 
 use keyserver_api::client::ClientError;
 use keyserver_api::error::ErrorCode;
-use keyserver_api::policy::GroupPolicy;
 use keyserver_api::request::{RekeyRequest, SigningKeyExportRequest, SigningKeyImportRequest};
 use keyserver_api::status::{GroupStatus, ServerRole};
 use nix::sys::signal::Signal;
 use support::cluster::PATIENCE;
-use support::process::Processes;
-
-fn policy(name: &str, group_id: u32) -> GroupPolicy {
-    serde_json::from_value(serde_json::json!({
-        "name": name,
-        "groupId": group_id,
-        "securityAssociations": [{
-            "name": "all",
-            "order": 100,
-            "rules": [{
-                "name": "any",
-                "action": "Permit",
-                "source": "10.0.0.0/8",
-                "destination": "10.0.0.0/8",
-            }],
-        }],
-    }))
-    .expect("a policy")
-}
-
-/// Waits until the group of `name` has keys, as `client` sees it.
-async fn keyed(client: &keyserver_api::client::Client, name: &str) -> GroupStatus {
-    let deadline = runtime::clock::now() + PATIENCE;
-    loop {
-        if let Ok(status) = client.group(name).await
-            && status.rekey_sa.is_some()
-            && !status.traffic_keys.is_empty()
-        {
-            return status;
-        }
-        assert!(runtime::clock::now() < deadline, "no keys in time");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
+use support::process::{Processes, keyed, policy};
 
 #[tokio::test]
 async fn one_key_server_takes_a_group_makes_its_keys_and_keeps_them_over_a_restart() {

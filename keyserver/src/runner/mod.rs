@@ -178,10 +178,8 @@ impl Runner {
                 }
                 key = self.generated_keys.next() => self.take_generated_key(key),
                 key = self.opened_keys.next() => self.change(&links, Change::SigningKey(key)),
-                question = questions.recv() => match question {
-                    Some(question) => self.ask(&links, question),
-                    None => return,
-                },
+                // The admin endpoint ends a little before the consensus.
+                Some(question) = questions.recv() => self.ask(&links, question),
                 datagram = self.sockets.receive() => self.receive(datagram),
                 _ = observation.tick() => self.observe(&links),
             }

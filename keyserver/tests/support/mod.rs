@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses another part")]
 
 pub(crate) mod cluster;
+pub(crate) mod member;
 pub(crate) mod process;
 
 use std::path::Path;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyserver_api::client::Client;
+use keyserver_api::policy::GroupPolicy;
+use keyserver_api::status::GroupStatus;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -19,6 +21,8 @@ pub(crate) struct Processes {
     peers: Vec<SocketAddr>,
     admins: Vec<SocketAddr>,
     metrics: Vec<SocketAddr>,
+    ike: Vec<SocketAddr>,
+    nat_port: u16,
     children: Vec<Option<Child>>,
     _directory: tempfile::TempDir,
 }
@@ -28,18 +32,28 @@ impl Processes {
     pub(crate) fn prepare(count: usize) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let home = directory.path().to_owned();
+        let (port, nat_port) = (free_udp_port(), free_udp_port());
         let mut addresses = free_addresses(count * 3);
         let processes = Self {
             authority: Authority::new(&home.join("tls")),
             metrics: addresses.split_off(count * 2),
             admins: addresses.split_off(count),
             peers: addresses,
+            // One port for all, as members expect, so each has an address of its own.
+            ike: (1..=count)
+                .map(|last| SocketAddr::from(([127, 0, 1, u8::try_from(last).expect("few")], port)))
+                .collect(),
+            nat_port,
             children: (0..count).map(|_| None).collect(),
             _directory: directory,
             home,
         };
-        let member = "- { identity: { type: FQDN, value: m-1.member.getvpn }, key: ";
-        let text = format!("{member}{} }}\n", "0c".repeat(32));
+        let text: String = (1..=9)
+            .map(|member| {
+                let key = "0c".repeat(32);
+                format!("- {{ identity: {{ type: FQDN, value: m-{member}.member.getvpn }}, key: {key} }}\n")
+            })
+            .collect();
         std::fs::write(processes.home.join("psk.yaml"), text).expect("written");
         std::fs::write(processes.home.join("sealing.key"), "0d".repeat(32)).expect("written");
         for index in 0..count {
@@ -62,13 +76,13 @@ impl Processes {
                 )
             })
             .collect();
-        let (port, nat) = (free_udp_port(), free_udp_port());
+        let (ike, nat) = (self.ike[index], self.nat_port);
         let text = format!(
             "name: {name}
 dataDirectory: data-{index}
 sealingKeyFile: sealing.key
 priority: {priority}
-ike: {{ addresses: [\"127.0.0.1\"], port: {port}, natTraversalPort: {nat} }}
+ike: {{ addresses: [\"{ip}\"], port: {port}, natTraversalPort: {nat} }}
 identity: {{ type: FQDN, value: {name}.keyserver.getvpn }}
 authentication: {{ preSharedKeysFile: psk.yaml }}
 cooperative:
@@ -81,11 +95,18 @@ cooperative:
 metrics: {{ listen: \"{metrics}\" }}
 ",
             priority = 100 - index * 5,
+            ip = ike.ip(),
+            port = ike.port(),
             peer = self.peers[index],
             admin = self.admins[index],
             metrics = self.metrics[index],
         );
         std::fs::write(self.configuration(index), text).expect("written");
+    }
+
+    /// Where members register with key server `index`.
+    pub(crate) fn ike(&self, index: usize) -> SocketAddr {
+        self.ike[index]
     }
 
     /// Path of a key server's configuration.
@@ -200,7 +221,7 @@ fn pid(child: &Child) -> Pid {
 }
 
 fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("bound");
     socket.local_addr().expect("bound").port()
 }
 
@@ -216,4 +237,38 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
+}
+
+/// A policy that protects 10.0.0.0/8.
+pub(crate) fn policy(name: &str, group_id: u32) -> GroupPolicy {
+    serde_json::from_value(serde_json::json!({
+        "name": name,
+        "groupId": group_id,
+        "securityAssociations": [{
+            "name": "all",
+            "order": 100,
+            "rules": [{
+                "name": "any",
+                "action": "Permit",
+                "source": "10.0.0.0/8",
+                "destination": "10.0.0.0/8",
+            }],
+        }],
+    }))
+    .expect("a policy")
+}
+
+/// Waits until the group of `name` has keys, as `client` sees it.
+pub(crate) async fn keyed(client: &Client, name: &str) -> GroupStatus {
+    let deadline = runtime::clock::now() + PATIENCE;
+    loop {
+        if let Ok(status) = client.group(name).await
+            && status.rekey_sa.is_some()
+            && !status.traffic_keys.is_empty()
+        {
+            return status;
+        }
+        assert!(runtime::clock::now() < deadline, "no keys in time");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

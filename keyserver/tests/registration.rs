@@ -1,0 +1,107 @@
+//! Members on real sockets against real key server processes.
+
+mod support;
+
+use keyserver_api::request::RekeyRequest;
+use nix::sys::signal::Signal;
+use support::cluster::PATIENCE;
+use support::member::Member;
+use support::process::{Processes, keyed, policy};
+
+const KEY: [u8; 32] = [0x0c; 32];
+
+#[tokio::test]
+async fn a_member_registers_anywhere_and_is_rekeyed_across_the_loss_of_the_primary() {
+    let mut servers = Processes::prepare(3);
+    for index in 0..3 {
+        servers.start(index);
+    }
+    for index in 0..3 {
+        servers.ready(index).await;
+    }
+    let client = servers.client(&[1, 2, 0]);
+    client
+        .put_group(&policy("voice", 7))
+        .await
+        .expect("accepted");
+    for index in 0..3 {
+        keyed(&servers.client(&[index]), "voice").await;
+    }
+    let mut member = Member::new().await;
+    member.register("m-1.member.getvpn", &KEY, 7, servers.ike(2));
+    member
+        .until("it is registered", |member| member.registrations == 1)
+        .await;
+    assert_eq!(member.sender_ids.len(), 1);
+    let rows = client.members("voice").await.expect("members");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].identity, "FQDN:m-1.member.getvpn");
+    assert_eq!(rows[0].key_server, "ks-2");
+
+    client
+        .rekey("voice", &RekeyRequest::default())
+        .await
+        .expect("committed");
+    member
+        .until("it has the first rekey", |member| member.rekeys.len() == 1)
+        .await;
+    servers.end(0, Signal::SIGKILL);
+    let started = runtime::clock::now();
+    while client
+        .rekey("voice", &RekeyRequest::default())
+        .await
+        .is_err()
+    {
+        let waited = runtime::clock::now().duration_since(started);
+        assert!(waited < PATIENCE, "no new primary");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    member
+        .until("it has the second rekey", |member| member.rekeys.len() == 2)
+        .await;
+    assert_eq!(
+        member.registrations, 1,
+        "nobody registers again because of a fail-over"
+    );
+
+    // A second start of the same member never gets a Sender-ID again.
+    let mut again = Member::new().await;
+    again.register("m-1.member.getvpn", &KEY, 7, servers.ike(1));
+    again
+        .until("it is registered", |member| member.registrations == 1)
+        .await;
+    assert_ne!(again.sender_ids, member.sender_ids);
+}
+
+#[tokio::test]
+async fn a_wrong_key_and_an_unknown_group_are_refused_and_counted() {
+    let mut servers = Processes::prepare(1);
+    servers.start(0);
+    servers.ready(0).await;
+    let client = servers.client(&[0]);
+    client
+        .put_group(&policy("voice", 7))
+        .await
+        .expect("accepted");
+    keyed(&client, "voice").await;
+    let mut member = Member::new().await;
+    member.register("m-1.member.getvpn", &[1; 32], 7, servers.ike(0));
+    member
+        .until("it is refused", |member| member.failure.is_some())
+        .await;
+    member.register("m-2.member.getvpn", &KEY, 8, servers.ike(0));
+    member
+        .until("it is refused", |member| member.failure.is_some())
+        .await;
+    assert_eq!(member.registrations, 0);
+    let metrics = servers.get(0, "/metrics");
+    assert!(
+        metrics.contains("getvpn_registration_rejected_total{reason=\"authentication\"} 1"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("getvpn_registration_rejected_total{reason=\"group_not_found\"} 1"),
+        "{metrics}"
+    );
+    assert!(client.members("voice").await.expect("members").is_empty());
+}
