@@ -60,13 +60,30 @@ fn describe_envelope(properties: &mut Map<String, Value>, kind: Kind) {
             json!({ "type": "string", "description": description, "maxLength": 256 }),
         );
     }
-    properties.insert("metadata".to_owned(), json!({ "type": "object" }));
+    // Rules may point at the name only when the schema has it; its own rules are stricter.
+    let name = json!({ "type": "string", "maxLength": 253 });
+    properties.insert("metadata".to_owned(), json!({ "type": "object", "properties": { "name": name } }));
     if let Some(spec) = properties.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("description".to_owned(), json!("What you want."));
+    }
+    if let Some(status) = properties.get_mut("status") {
+        remove_defaults(status);
     }
     if let Some(status) = properties.get_mut("status").and_then(Value::as_object_mut) {
         status.insert("description".to_owned(), json!("What is. Written by the operator only."));
         status.insert("default".to_owned(), json!({ "observedGeneration": NEVER_OBSERVED }));
+    }
+}
+
+/// Removes all defaults: what nobody has observed is absent, not zero.
+fn remove_defaults(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.remove("default");
+            object.values_mut().for_each(remove_defaults);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_defaults),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

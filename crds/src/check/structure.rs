@@ -122,8 +122,8 @@ impl Found {
         }
         let properties = schema.get("properties").and_then(Value::as_object);
         let others = schema.get("additionalProperties");
-        // An object without any declared field is `metadata`, which has its own check.
-        let open = properties.is_none() && others.is_none();
+        // `metadata` has its own check.
+        let open = field == "metadata" || (properties.is_none() && others.is_none());
         for (key, value) in object {
             if let Some(schema) = properties.and_then(|properties| properties.get(key)) {
                 self.node(schema, value, &join(key));

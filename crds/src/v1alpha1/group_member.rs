@@ -28,7 +28,7 @@ use super::security_association::Protocol;
     status = "GroupMemberStatus",
     derive = "PartialEq",
     doc = "A GroupMember says how a set of pods takes part in a GetVpnGroup: on which interfaces, what stays in clear, and what happens while there are no keys.",
-    selectable = "spec.groupRef.name",
+    selectable = ".spec.groupRef.name",
     // C49; the name is also the name of a label
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')")
         .message("name must be no more than 63 characters, start with a letter and contain only lower-case letters, digits and '-'")

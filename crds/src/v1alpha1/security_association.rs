@@ -22,7 +22,7 @@ use super::field::{Cidr, GroupRef, IMMUTABLE, LABEL, PortRange, default_is_empty
     status = "SecurityAssociationStatus",
     derive = "PartialEq",
     doc = "A SecurityAssociation says which traffic of a GetVpnGroup is encrypted, and how. The rules of all SecurityAssociations of a group, by their order, are the policy that every member enforces.",
-    selectable = "spec.groupRef.name",
+    selectable = ".spec.groupRef.name",
     // C48
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')")
         .message("name must be no more than 63 characters, start with a letter and contain only lower-case letters, digits and '-'")
