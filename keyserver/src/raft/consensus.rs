@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyserver_core::cooperation::{self, Occasion, transfer_target};
 use openraft::async_runtime::WatchReceiver;
-use openraft::{Config, SnapshotPolicy};
+use openraft::{Config, Instant as _, SnapshotPolicy};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -15,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::proposal::Proposer;
 use super::role::{Role, watch_role};
 use super::state_machine::{Application, StateMachine};
-use super::steward::{InitialMember, Steward};
+use super::steward::{InitialMember, Steward, tie_break};
 use super::transport::{Network, Peers, Service, serve};
 use super::types::{KeyServerNode, NodeId, Raft};
 use crate::storage::Store;
@@ -26,6 +27,8 @@ const SNAPSHOT_ENTRIES: u64 = 1000;
 const SNAPSHOT_OCTETS: usize = 16 << 20;
 /// How often the octets are looked at.
 const SNAPSHOT_CHECK: Duration = Duration::from_secs(5);
+/// How many entries behind a voter may be that is asked to lead.
+const CAUGHT_UP: u64 = 10;
 /// Entries kept behind a snapshot, for key servers that lag a little.
 const KEPT_ENTRIES: u64 = 500;
 
@@ -249,23 +252,41 @@ impl<A: Application> Handover<A> {
             .and_then(|metrics| metrics.current_leader)
     }
 
+    /// The reachable voter that should lead next, by priority.
     fn candidate(&self) -> Option<NodeId> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let last = metrics.last_log_index;
+        let last = metrics.last_log_index.unwrap_or(0);
         let replication = metrics.replication.as_ref()?;
+        let heartbeats = metrics.heartbeat.as_ref()?;
         let membership = &metrics.membership_config;
-        membership
-            .voter_ids()
-            .filter(|id| *id != metrics.id)
-            .max_by_key(|id| {
-                let matched = replication
-                    .get(id)
-                    .and_then(|matched| matched.map(|it| it.index()));
-                let behind = last.unwrap_or(0).saturating_sub(matched.unwrap_or(0));
-                let priority = membership.get_node(id).map_or(0, |node| node.priority);
-                (std::cmp::Reverse(behind / 10), priority)
+        let voters: Vec<NodeId> = membership.voter_ids().collect();
+        let caught_up = |id: &NodeId| {
+            let matched = replication
+                .get(id)
+                .copied()
+                .flatten()
+                .map_or(0, |it| it.index());
+            let heard = heartbeats.get(id).cloned().flatten();
+            matched.saturating_add(CAUGHT_UP) >= last
+                && heard.is_some_and(|at| at.elapsed() < self.timeout)
+        };
+        let servers: Vec<cooperation::View> = membership
+            .nodes()
+            .map(|(id, node)| cooperation::View {
+                name: node.name.clone(),
+                priority: node.priority,
+                address: tie_break(node),
+                voter: voters.contains(id),
+                caught_up: caught_up(id),
             })
+            .collect();
+        let own = membership.get_node(&metrics.id)?;
+        let target = transfer_target(&servers, &own.name, Occasion::StepDown)?;
+        membership
+            .nodes()
+            .find(|(id, node)| node.name == target.name && voters.contains(id))
+            .map(|(id, _)| *id)
     }
 }
 

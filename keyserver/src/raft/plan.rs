@@ -31,6 +31,14 @@ pub struct View {
     pub voter_replacement: Duration,
 }
 
+impl View {
+    /// The member of that name.
+    pub fn id_of(&self, name: &str) -> Option<NodeId> {
+        let mut named = self.nodes.iter().filter(|(_, node)| node.name == name);
+        named.next().map(|(id, _)| *id)
+    }
+}
+
 /// One change of the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {

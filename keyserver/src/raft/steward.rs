@@ -5,10 +5,12 @@
 //! time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use keyserver_core::cooperation::{self, Occasion, transfer_target};
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
@@ -340,31 +342,32 @@ impl<A: Application> Steward<A> {
             return;
         }
         self.steering = false;
-        let Some(preferred) = preferred(view) else {
-            return;
-        };
-        if preferred != view.own {
+        let servers = cooperation(view);
+        let target = transfer_target(&servers, &self.own.name, Occasion::Formation)
+            .and_then(|target| view.id_of(&target.name));
+        if let Some(target) = target {
             tracing::info!("handing leadership to the key server with the highest priority");
             // Fails only when the consensus stops, which its own watchers report.
-            let _ = self.raft.trigger().transfer_leader(preferred).await;
+            let _ = self.raft.trigger().transfer_leader(target).await;
         }
     }
 }
 
-/// The answering, caught-up voter with the highest priority; the leader itself among equals, then
-/// the highest address.
-fn preferred(view: &View) -> Option<NodeId> {
-    view.answers
-        .iter()
-        .filter(|hello| {
-            view.voters.contains(&hello.node_id) && view.caught_up.contains(&hello.node_id)
-        })
-        .max_by_key(|hello| {
-            (
-                hello.node.priority,
-                hello.node_id == view.own,
-                hello.node.ike_addresses.iter().max().copied(),
-            )
-        })
-        .map(|hello| hello.node_id)
+/// The key servers in the words of `keyserver-core`.
+fn cooperation(view: &View) -> Vec<cooperation::View> {
+    let answering = |id| view.answers.iter().any(|hello| hello.node_id == id);
+    let servers = view.nodes.iter().map(|(id, node)| cooperation::View {
+        name: node.name.clone(),
+        priority: node.priority,
+        address: tie_break(node),
+        voter: view.voters.contains(id),
+        caught_up: view.caught_up.contains(id) && answering(*id),
+    });
+    servers.collect()
+}
+
+/// The address that decides among equal priorities.
+pub(super) fn tie_break(node: &KeyServerNode) -> SocketAddr {
+    let address = node.ike_addresses.iter().max().copied();
+    SocketAddr::new(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), 0)
 }
