@@ -1,0 +1,32 @@
+//! Every example is accepted by the admission rules and becomes a policy that the key servers accept.
+
+use keyserver_api::policy::{Action, RekeyTransport};
+use operator_core::{group, policy};
+
+#[test]
+fn every_example_becomes_a_valid_policy() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(directory).expect("examples") {
+        let path = entry.expect("entry").path();
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let manifests = crds::load(&file, &text).unwrap_or_else(|errors| panic!("{errors}"));
+        for resource in &manifests.groups {
+            let validated = group::validate(resource, &manifests.security_associations)
+                .unwrap_or_else(|errors| panic!("{file}: {errors:?}"));
+            assert!(validated.rejections.is_empty(), "{file}: {:?}", validated.rejections);
+            assert!(validated.warnings.is_empty(), "{file}: {:?}", validated.warnings);
+            let built = policy::build(&validated).unwrap_or_else(|error| panic!("{file}: {error}"));
+            assert_eq!(policy::build(&validated).as_ref(), Ok(&built), "the same input gives the same policy");
+            built.validate().unwrap_or_else(|errors| panic!("{file}: {errors:?}"));
+            if let RekeyTransport::Multicast { address, .. } = built.rekey.transport {
+                let first = &built.security_associations[0].rules[0];
+                assert_eq!(first.action, Action::Deny);
+                assert!(first.destination.contains(&address), "rekeys stay clear");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen} groups in the examples");
+}
