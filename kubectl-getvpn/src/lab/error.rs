@@ -150,7 +150,7 @@ impl LabError {
     }
 
     /// Wraps a file error with what was tried on which file.
-    pub(crate) fn file(
+    pub fn file(
         action: &'static str,
         path: impl AsRef<Path>,
     ) -> impl FnOnce(std::io::Error) -> Self {

@@ -1,0 +1,152 @@
+//! Answers as people and programs read them.
+
+use std::io::Write;
+
+use kubectl_getvpn::lab::admin::Admin;
+use kubectl_getvpn::lab::capture::AuditReport;
+use kubectl_getvpn::lab::control;
+use kubectl_getvpn::lab::error::LabError;
+use kubectl_getvpn::lab::state::{Lab, Node};
+use serde_json::{Value, json};
+use tabwriter::TabWriter;
+
+use crate::cli::Output;
+
+/// Shows key servers and members.
+pub(crate) fn status(lab: &Lab, output: Output) -> Result<(), LabError> {
+    let admin = Admin::new(lab.lab_name())?;
+    let key_servers: Vec<Value> = lab.key_servers().map(|node| key_server(&admin, node)).collect();
+    let members: Vec<Value> = lab.members().map(member).collect();
+    let all = json!({ "lab": lab.name, "keyServers": key_servers, "members": members });
+    match output {
+        Output::Json => println!("{all:#}"),
+        Output::Yaml => print!("{}", serde_saphyr::to_string(&all).unwrap_or_default()),
+        Output::Table | Output::Wide => {
+            println!("{}", key_server_table(&key_servers));
+            println!("{}", member_table(&members, output == Output::Wide));
+        }
+    }
+    Ok(())
+}
+
+fn key_server(admin: &Admin, node: &Node) -> Value {
+    let answer = if node.is_running() { admin.status(node).ok() } else { None };
+    json!({
+        "name": node.name,
+        "running": node.is_running(),
+        "priority": node.priority,
+        "status": answer.and_then(|status| serde_json::to_value(status).ok()),
+    })
+}
+
+fn member(node: &Node) -> Value {
+    let answer = if node.is_running() { control::status(node).ok() } else { None };
+    json!({
+        "name": node.name,
+        "running": node.is_running(),
+        "address": node.addresses.ipv4,
+        "groups": node.groups,
+        "status": answer,
+    })
+}
+
+/// Text of a value for a table.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn key_server_table(key_servers: &[Value]) -> String {
+    let mut rows = String::from("KEY SERVER\tROLE\tPRIORITY\tTERM\tAPPLIED\tMEMBERS\tNEXT REKEY\n");
+    for server in key_servers {
+        let status = &server["status"];
+        let role = match (&server["running"], &status["role"]) {
+            (Value::Bool(false), _) => "Down".to_owned(),
+            (_, Value::Null) => "NoAnswer".to_owned(),
+            (_, role) => text(role),
+        };
+        let groups = status["groups"].as_array().cloned().unwrap_or_default();
+        let members: u64 = groups.iter().filter_map(|group| group["members"].as_u64()).sum();
+        let next = groups.iter().filter_map(|group| group["nextRekeyMs"].as_u64()).min();
+        let next = next.map_or_else(|| "-".to_owned(), |next| format!("{} s", next / 1000));
+        rows.push_str(&format!(
+            "{}\t{role}\t{}\t{}\t{}\t{members}\t{next}\n",
+            text(&server["name"]),
+            text(&server["priority"]),
+            text(&status["term"]),
+            text(&status["appliedIndex"]),
+        ));
+    }
+    aligned(&rows)
+}
+
+fn member_table(members: &[Value], wide: bool) -> String {
+    let mut rows = String::from("MEMBER\tADDRESS\tGROUP\tREGISTERED\tKEY SERVER\tSENDER-ID\tSENT\tRECEIVED\tDROPS");
+    rows.push_str(if wide { "\tTRAFFIC KEYS\n" } else { "\n" });
+    for member in members {
+        let status = &member["status"];
+        let drops: u64 = status["drops"]
+            .as_object()
+            .map(|drops| drops.values().filter_map(Value::as_u64).sum())
+            .unwrap_or_default();
+        let groups = status["groups"].as_array().cloned().unwrap_or_else(|| vec![Value::Null]);
+        for group in groups {
+            let registered = match (&member["running"], &group["registered"]) {
+                (Value::Bool(false), _) => "down",
+                (_, Value::Bool(true)) => "yes",
+                _ => "no",
+            };
+            rows.push_str(&format!(
+                "{}\t{}\t{}\t{registered}\t{}\t{}\t{}\t{}\t{drops}",
+                text(&member["name"]),
+                text(&member["address"]),
+                text(&group["groupID"]),
+                text(&group["keyServer"]),
+                text(&group["senderID"]),
+                text(&status["packets"]["sent"]),
+                text(&status["packets"]["received"]),
+            ));
+            if wide {
+                let keys: Vec<String> = group["trafficKeys"]
+                    .as_array()
+                    .map(|keys| keys.iter().map(|key| format!("{}({})", text(&key["spi"]), text(&key["phase"]))).collect())
+                    .unwrap_or_default();
+                rows.push_str(&format!("\t{}", keys.join(",")));
+            }
+            rows.push('\n');
+        }
+    }
+    aligned(&rows)
+}
+
+fn aligned(rows: &str) -> String {
+    let mut writer = TabWriter::new(Vec::new()).padding(2);
+    // Writing to memory cannot fail.
+    let _ = writer.write_all(rows.as_bytes()).and_then(|()| writer.flush());
+    writer.into_inner().ok().and_then(|octets| String::from_utf8(octets).ok()).unwrap_or_default()
+}
+
+/// Shows what a capture found.
+pub(crate) fn capture(report: &AuditReport) {
+    let lines = [
+        ("packets", report.packets),
+        ("ESP in UDP", report.esp_in_udp),
+        ("raw ESP", report.raw_esp),
+        ("IKE and rekeys", report.ike),
+        ("other", report.other),
+        ("protected in clear", report.clear_protected),
+        ("initialisation vectors used twice", report.iv_reused),
+        ("not captured", report.capture_dropped),
+    ];
+    let mut rows = String::new();
+    for (name, count) in lines {
+        rows.push_str(&format!("{name}\t{count}\n"));
+    }
+    print!("{}", aligned(&rows));
+    for flow in &report.clear_flows {
+        println!("  in clear: protocol {} {} -> {} {:?}", flow.protocol, flow.source, flow.destination, flow.ports);
+    }
+}
