@@ -9,9 +9,10 @@ use runtime::exit;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
-    // The consensus library's own notes are for its authors; ask for them by name.
+    // The consensus library repeats every failed heartbeat; what it means is said here once. Its
+    // own notes are there for who asks for them by name.
     if !arguments.log.log.contains("openraft") {
-        arguments.log.log.push_str(",openraft=warn");
+        arguments.log.log.push_str(",openraft=error");
     }
     if let Err(error) = runtime::logging::init(&arguments.log) {
         eprintln!("keyserver: {error}");

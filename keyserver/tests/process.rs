@@ -101,6 +101,14 @@ async fn three_key_servers_agree_and_survive_the_loss_of_the_primary() {
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // Asked to step down, the new primary hands over to the highest priority that is there.
+    let others = servers.client(&[1, 2]);
+    others.step_down().await.expect("handed over");
+    let deadline = runtime::clock::now() + PATIENCE;
+    while others.status().await.expect("status").primary.as_deref() != Some("ks-0") {
+        assert!(runtime::clock::now() < deadline, "ks-0 does not lead");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for index in 0..3 {
         assert!(
             !servers.log(index).contains("ERROR"),

@@ -4,6 +4,7 @@
 //! confirmed its leadership and everything committed before was applied here, and only as long as
 //! a majority keeps answering.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use openraft::async_runtime::WatchReceiver;
@@ -30,6 +31,19 @@ pub enum Role {
         /// The primary; absent when none was heard within the election timeout.
         primary: Option<KeyServerNode>,
     },
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joining => formatter.write_str("joining"),
+            Self::Primary { term, .. } => write!(formatter, "primary of term {term}"),
+            Self::Replica {
+                primary: Some(primary),
+            } => write!(formatter, "replica of {}", primary.name),
+            Self::Replica { primary: None } => formatter.write_str("replica without a primary"),
+        }
+    }
 }
 
 /// Follows the consensus and publishes the role until `roles` has no receiver or the node stops.
@@ -99,7 +113,7 @@ pub(super) async fn watch_role<A: Application>(
 fn set(current: &mut Role, new: Role) -> bool {
     let differs = *current != new;
     if differs {
-        tracing::info!(from = ?current, to = ?new, "role");
+        tracing::info!(from = %current, to = %new, "role");
         *current = new;
     }
     differs

@@ -8,11 +8,11 @@ mod application;
 mod desk;
 mod entropy;
 mod journal;
+mod questions;
 mod status;
 
 use std::time::{Duration, Instant};
 
-use keyserver_api::error::{ErrorBody, ErrorCode};
 use keyserver_core::command::{Command, CommandKey};
 use keyserver_core::secret::SecretBytes;
 use keyserver_core::server::{self, KeyServer};
@@ -31,7 +31,7 @@ use crate::raft::types::{CommandOctets, OutcomeOctets, Raft, SnapshotOctets};
 use crate::raft::{Consensus, Handover, Proposer, Role};
 use crate::signing_key;
 use crate::udp::{Datagram, Sockets, is_multicast};
-use desk::{Change, Desk, OpenedKey, answer, body};
+use desk::{Change, Desk, OpenedKey};
 use entropy::KernelEntropy;
 use journal::{Journal, SigningKeyWanted};
 
@@ -345,90 +345,6 @@ impl Runner {
         }
     }
 
-    fn change(&mut self, links: &Links, change: Change) {
-        let primary = status::primary_admin_address(&links.role.borrow());
-        self.desk
-            .start(&mut self.core, runtime::clock::now(), change, primary);
-    }
-
-    fn ask(&mut self, links: &Links, question: AdminRequest) {
-        let now = runtime::clock::now();
-        match question {
-            AdminRequest::Status(reply) => {
-                let status = status::server(&self.core, links, &self.name, self.started, now);
-                answer(reply, Ok(status));
-            }
-            AdminRequest::Groups(reply) => answer(reply, Ok(self.core.group_names())),
-            AdminRequest::Group(name, reply) => {
-                answer(
-                    reply,
-                    self.core
-                        .group_status(now, &name)
-                        .ok_or_else(|| unknown(&name)),
-                );
-            }
-            AdminRequest::Policy(name, reply) => {
-                answer(
-                    reply,
-                    self.core
-                        .policy(&name)
-                        .cloned()
-                        .ok_or_else(|| unknown(&name)),
-                );
-            }
-            AdminRequest::Members(name, reply) => {
-                answer(
-                    reply,
-                    self.core.members(&name).ok_or_else(|| unknown(&name)),
-                );
-            }
-            AdminRequest::PutGroup(policy, reply) => {
-                self.change(links, Change::PutGroup(policy, reply));
-            }
-            AdminRequest::DeleteGroup(name, reply) => {
-                self.change(links, Change::DeleteGroup(name, reply));
-            }
-            AdminRequest::Rekey(name, request, reply) => {
-                self.change(links, Change::Rekey(name, request, reply));
-            }
-            AdminRequest::Evict(name, request, reply) => {
-                self.change(links, Change::Evict(name, request.member, reply));
-            }
-            AdminRequest::ExportSigningKey(name, request, reply) => {
-                tracing::info!(group = name, "signing key export asked for");
-                desk::export_signing_key(&self.core, &name, request, reply);
-            }
-            AdminRequest::ImportSigningKey(name, request, reply) => {
-                tracing::info!(
-                    group = name,
-                    overwrite = request.overwrite,
-                    "signing key import asked for"
-                );
-                desk::open_signing_key(name, request, reply, self.opened_keys.sender.clone());
-            }
-            AdminRequest::StepDown(reply) => self.step_down(links, reply),
-        }
-    }
-
-    fn step_down(&self, links: &Links, reply: crate::admin::Reply<()>) {
-        if !matches!(*links.role.borrow(), Role::Primary { .. }) {
-            let error = server::AdminError::NotPrimary;
-            let primary = status::primary_admin_address(&links.role.borrow());
-            return answer(reply, Err(error.to_body(primary)));
-        }
-        let handover = links.handover.clone();
-        tokio::spawn(async move {
-            let result = match handover.hand_over(None).await {
-                Some(_) => Ok(()),
-                None => Err(body(
-                    ErrorCode::NoQuorum,
-                    "no other key server could take over; this one stays primary".to_owned(),
-                )),
-            };
-            answer(reply, result);
-        });
-    }
-
     fn observe(&self, links: &Links) {
         let now = runtime::clock::now();
         let (term, lag) = status::progress(&links.raft);
@@ -446,13 +362,6 @@ impl Runner {
         self.metrics
             .observe_groups(&groups, runtime::clock::since_epoch().as_secs_f64());
     }
-}
-
-fn unknown(name: &str) -> ErrorBody {
-    body(
-        ErrorCode::GroupNotFound,
-        format!("there is no group `{name}`"),
-    )
 }
 
 fn unix_ms() -> u64 {

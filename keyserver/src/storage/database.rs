@@ -1,25 +1,20 @@
 //! The file under the store: opening with every check, and writing several changes as one durable
 //! transaction.
 
-use std::any::Any;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable};
 use zeroize::Zeroizing;
 
 use super::error::StorageError;
-use super::format::{
-    self, DATA, FORMAT, HEADER, Header, HeaderError, Identity, LOG, META, PLAIN, SEALED, SNAPSHOT,
-    STATE,
-};
+use super::fault::{classify, disk, guarded};
+use super::format::{self, DATA, HEADER, Identity, LOG, META, SNAPSHOT, STATE};
 use super::lock::DirectoryLock;
+use super::opening::{create, open_database, read_header, write_header};
 use super::sealing::SealingKey;
 use crate::raft::types::{Entry, LogId, SnapshotMeta, SnapshotOctets, Vote};
 
 const NAME: &str = "keyserver.redb";
-const CACHE_OCTETS: usize = 16 << 20;
 
 /// One change of the store.
 pub(super) enum Change {
@@ -301,199 +296,5 @@ impl StoreFile {
             path: self.path.clone(),
             what: what.to_string(),
         }
-    }
-}
-
-/// Makes a store under a temporary name and moves it into place, so that a crash in between never
-/// leaves a file that looks foreign.
-fn create(directory: &Path, path: &Path, sealing: &SealingKey) -> Result<(), StorageError> {
-    let temporary = directory.join(format!("{NAME}.new"));
-    let environment = |action| {
-        let path = temporary.clone();
-        move |error: io::Error| StorageError::Environment {
-            path,
-            action,
-            cause: error.to_string(),
-        }
-    };
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(environment("remove an unfinished store")(error));
-        }
-        _ => {}
-    }
-    let identity = Identity {
-        node_id: u64::from_be_bytes(runtime::entropy::bytes()).max(1),
-        incarnation: None,
-    };
-    let fill = || -> Result<(), redb::Error> {
-        let database = builder().create(&temporary)?;
-        let mut transaction = database.begin_write()?;
-        transaction.set_quick_repair(true);
-        write_header(&mut transaction.open_table(HEADER)?, &identity, sealing)?;
-        transaction.open_table(LOG)?;
-        transaction.open_table(STATE)?;
-        transaction.open_table(SNAPSHOT)?;
-        transaction.commit()?;
-        database.close()?;
-        Ok(())
-    };
-    guarded(&temporary, || {
-        fill().map_err(|error| classify(&temporary, "creating the store", error))
-    })?;
-    std::fs::rename(&temporary, path).map_err(environment("move the new store into place"))?;
-    std::fs::File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| disk(directory, "syncing the data directory", &error))
-}
-
-fn builder() -> redb::Builder {
-    let mut builder = redb::Builder::new();
-    builder
-        .set_cache_size(CACHE_OCTETS)
-        .set_check_integrity_on_open(true);
-    builder
-}
-
-fn open_database(path: &Path) -> Result<Database, StorageError> {
-    guarded(path, || {
-        builder().open(path).map_err(|error| match error {
-            redb::DatabaseError::Storage(redb::StorageError::Io(error))
-                if error.kind() == io::ErrorKind::InvalidData =>
-            {
-                StorageError::Foreign {
-                    path: path.to_owned(),
-                    what: error.to_string(),
-                }
-            }
-            redb::DatabaseError::DatabaseAlreadyOpen => StorageError::Locked {
-                path: path.to_owned(),
-                holder: "(unknown)".to_owned(),
-            },
-            other => classify(path, "opening the store", other.into()),
-        })
-    })
-}
-
-fn read_header(
-    database: &Database,
-    path: &Path,
-    sealing: &SealingKey,
-) -> Result<Header, StorageError> {
-    guarded(path, || {
-        let read = |error: redb::Error| match error {
-            redb::Error::TableDoesNotExist(_) | redb::Error::TableTypeMismatch { .. } => {
-                foreign(path, "a redb file without a key server's header")
-            }
-            other => classify(path, "reading the header", other),
-        };
-        let transaction = database.begin_read().map_err(|error| read(error.into()))?;
-        let table = transaction
-            .open_table(HEADER)
-            .map_err(|error| read(error.into()))?;
-        let plain = table
-            .get(PLAIN)
-            .map_err(|error| read(error.into()))?
-            .ok_or_else(|| foreign(path, "a redb file without a key server's header"))?;
-        let header = Header::parse(plain.value()).map_err(|error| match error {
-            HeaderError::Foreign => foreign(path, "the header has another signature"),
-            HeaderError::Newer(found) => StorageError::NewerFormat {
-                path: path.to_owned(),
-                found,
-                known: FORMAT,
-            },
-            HeaderError::Damaged => corrupt(path, "the header fails its checksum"),
-        })?;
-        if header.sealing_key != sealing.id() {
-            return Err(StorageError::WrongSealingKey {
-                path: path.to_owned(),
-                sealed_under: hex::encode(header.sealing_key),
-                given: hex::encode(sealing.id()),
-            });
-        }
-        let sealed = table
-            .get(SEALED)
-            .map_err(|error| read(error.into()))?
-            .ok_or_else(|| corrupt(path, "the sealed header is missing"))?;
-        let context = format::context(header.identity.node_id, "header", SEALED.as_bytes());
-        match sealing.open(&context, sealed.value()) {
-            Ok(copy) if copy.as_slice() == plain.value() => Ok(header),
-            _ => Err(corrupt(path, "the header differs from its sealed copy")),
-        }
-    })
-}
-
-fn write_header(
-    table: &mut redb::Table<'_, &str, &[u8]>,
-    identity: &Identity,
-    sealing: &SealingKey,
-) -> Result<(), redb::StorageError> {
-    let plain = Header {
-        identity: *identity,
-        sealing_key: sealing.id(),
-    }
-    .write();
-    let context = format::context(identity.node_id, "header", SEALED.as_bytes());
-    table.insert(PLAIN, plain.as_slice())?;
-    table.insert(SEALED, sealing.seal(&context, &plain).as_slice())?;
-    Ok(())
-}
-
-/// Runs `act` and turns a panic of the database library over damaged pages into an error.
-fn guarded<T>(
-    path: &Path,
-    act: impl FnOnce() -> Result<T, StorageError>,
-) -> Result<T, StorageError> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| Err(corrupt(path, &words(&*panic))))
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "unreadable structure".to_owned())
-}
-
-fn foreign(path: &Path, what: &str) -> StorageError {
-    StorageError::Foreign {
-        path: path.to_owned(),
-        what: what.to_owned(),
-    }
-}
-
-fn corrupt(path: &Path, what: &str) -> StorageError {
-    StorageError::Corrupt {
-        path: path.to_owned(),
-        what: what.to_owned(),
-    }
-}
-
-fn disk(path: &Path, action: &'static str, error: &io::Error) -> StorageError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::DiskFull {
-            path: path.to_owned(),
-            cause: error.to_string(),
-        },
-        _ => StorageError::Disk {
-            path: path.to_owned(),
-            action,
-            cause: error.to_string(),
-        },
-    }
-}
-
-fn classify(path: &Path, action: &'static str, error: redb::Error) -> StorageError {
-    match error {
-        redb::Error::Io(error) => disk(path, action, &error),
-        redb::Error::Corrupted(what) => corrupt(path, &what),
-        redb::Error::TableDoesNotExist(table) => {
-            corrupt(path, &format!("table {table} is missing"))
-        }
-        other => StorageError::Disk {
-            path: path.to_owned(),
-            action,
-            cause: other.to_string(),
-        },
     }
 }

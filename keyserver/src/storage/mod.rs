@@ -5,9 +5,11 @@
 
 mod database;
 mod error;
+mod fault;
 mod format;
 mod lock;
 mod log_store;
+mod opening;
 mod sealing;
 mod store;
 mod writer;

@@ -166,6 +166,7 @@ impl Peers {
             let (sender, state) = watch::channel(State::Connecting);
             let keeper = tokio::spawn(keep(
                 address.to_owned(),
+                lane,
                 self.shared.connector.clone(),
                 sender,
             ));
@@ -195,28 +196,35 @@ pub(crate) fn unexpected() -> CallError {
     CallError::Closed("the answer is of another kind than the question".to_owned())
 }
 
-async fn keep(address: String, connector: TlsConnector, state: watch::Sender<State>) {
+async fn keep(address: String, lane: Lane, connector: TlsConnector, state: watch::Sender<State>) {
     let mut pause = FIRST_PAUSE;
+    // One lane speaks for all, and only when something changes.
+    let mut said = None;
+    let mut say = |reachable: bool, why: &str| {
+        if lane != Lane::Control || said == Some(reachable) {
+            return;
+        }
+        said = Some(reachable);
+        if reachable {
+            tracing::info!(peer = address, "connected to a key server");
+        } else {
+            tracing::warn!(peer = address, why, "a key server cannot be reached");
+        }
+    };
     loop {
-        match tokio::time::timeout(CONNECT_TIMEOUT, connect(&address, &connector)).await {
+        let why = match tokio::time::timeout(CONNECT_TIMEOUT, connect(&address, &connector)).await {
             Ok(Ok(connection)) => {
                 pause = FIRST_PAUSE;
                 let connection = Arc::new(connection);
                 state.send_replace(State::Up(connection.clone()));
-                let why = connection.closed().await;
-                tracing::debug!(peer = address, why, "connection to key server ended");
-                state.send_replace(State::Down(why));
+                say(true, "");
+                connection.closed().await
             }
-            Ok(Err(error)) => {
-                state.send_replace(State::Down(error.to_string()));
-            }
-            Err(_) => {
-                state.send_replace(State::Down(format!(
-                    "no connection within {} ms",
-                    CONNECT_TIMEOUT.as_millis()
-                )));
-            }
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no connection within {} ms", CONNECT_TIMEOUT.as_millis()),
+        };
+        say(false, &why);
+        state.send_replace(State::Down(why));
         // Half fixed, half random, so that key servers that start together do not stay in step.
         let jitter = u32::from(runtime::entropy::bytes::<1>()[0]);
         tokio::time::sleep(pause / 2 + pause * jitter / 512).await;

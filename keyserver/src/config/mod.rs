@@ -1,0 +1,263 @@
+//! The configuration file of a key server: YAML, checked once, every mistake named with its field.
+
+mod file;
+mod pre_shared_keys;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyserver_api::identity::IdentityPattern;
+use runtime::tls::TlsFiles;
+use serde::Deserialize;
+
+pub use pre_shared_keys::{PreSharedKey, pre_shared_keys};
+
+use crate::raft::{InitialMember, Timing};
+use file::{File, check};
+
+/// A checked configuration. Paths are as seen from the working directory.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name, unique in the group of key servers.
+    pub name: String,
+    /// Where the state is kept.
+    pub data_directory: PathBuf,
+    /// File with the key that seals the state.
+    pub sealing_key_file: PathBuf,
+    /// 1 to 100; the highest becomes primary at first formation.
+    pub priority: u8,
+    /// Where members register.
+    pub ike: Ike,
+    /// Who this key server is to members.
+    pub identity: IdentityPattern,
+    /// How members prove who they are.
+    pub authentication: Authentication,
+    /// Where and how it works with the other key servers.
+    pub cooperative: Cooperative,
+    /// The admin endpoint.
+    pub admin: Admin,
+    /// The endpoint for probes and Prometheus.
+    pub metrics: Option<Metrics>,
+    /// Times of the consensus.
+    pub timing: Timing,
+}
+
+/// Where members register.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ike {
+    /// Own addresses to listen on; an unspecified address stands for all of its family.
+    pub addresses: Vec<IpAddr>,
+    /// G-IKEv2 port.
+    #[serde(default = "file::default_port")]
+    pub port: u16,
+    /// Port for members behind address translation.
+    #[serde(default = "file::default_nat_traversal_port")]
+    pub nat_traversal_port: u16,
+}
+
+/// How members prove who they are; at least one way is set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Authentication {
+    /// File with one key per member.
+    #[serde(default)]
+    pub pre_shared_keys_file: Option<PathBuf>,
+    /// Certificates.
+    #[serde(default)]
+    pub certificate: Option<CertificateFiles>,
+}
+
+/// Files for authentication by certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// Own certificate, then intermediates (PEM).
+    pub chain_file: PathBuf,
+    /// Its private key (PEM).
+    pub key_file: PathBuf,
+    /// Authorities of members (PEM).
+    pub trust_file: PathBuf,
+}
+
+/// Work with the other key servers.
+#[derive(Clone, Debug)]
+pub struct Cooperative {
+    /// Where it listens for them.
+    pub listen: SocketAddr,
+    /// How it proves itself to them and whom it accepts.
+    pub tls: TlsFiles,
+    /// Who forms the group, in order.
+    pub initial_members: Vec<InitialMember>,
+}
+
+/// The admin endpoint.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Address told to others; the listening address unless set.
+    pub address: String,
+    /// How it proves itself and which clients it accepts.
+    pub tls: TlsFiles,
+}
+
+/// The endpoint for probes and Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metrics {
+    /// Where it listens, without TLS.
+    pub listen: SocketAddr,
+}
+
+/// Why a configuration cannot be used. Each message names the file and the field.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's words.
+        cause: String,
+    },
+    /// The text is not what is expected.
+    #[error("{}{position}: {what}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// `:line:column`, where known.
+        position: String,
+        /// What was wrong.
+        what: String,
+    },
+    /// A field has a value it must not have.
+    #[error("{}: {field}: {what}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field, with the fields around it.
+        field: String,
+        /// What is wrong and what to do.
+        what: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks `path`. Relative paths in it are relative to its directory.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(&read(path)?, path)
+    }
+
+    /// Checks `text`, which was read from `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let file: File = parse(text, path)?;
+        check(&file).map_err(|(field, what)| ConfigError::Field {
+            path: path.to_owned(),
+            field,
+            what,
+        })?;
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let at = |path: PathBuf| directory.join(path);
+        let cooperative = Cooperative {
+            listen: file.cooperative.listen,
+            tls: TlsFiles {
+                certificate: at(file.cooperative.tls.certificate_file),
+                key: at(file.cooperative.tls.key_file),
+                trust: at(file.cooperative.tls.trust_file),
+            },
+            initial_members: file
+                .cooperative
+                .initial_members
+                .into_iter()
+                .map(|member| InitialMember {
+                    name: member.name,
+                    address: member.address,
+                    priority: member.priority,
+                })
+                .collect(),
+        };
+        Ok(Self {
+            name: file.name,
+            data_directory: at(file.data_directory),
+            sealing_key_file: at(file.sealing_key_file),
+            priority: file.priority,
+            ike: file.ike,
+            identity: file.identity,
+            authentication: Authentication {
+                pre_shared_keys_file: file.authentication.pre_shared_keys_file.map(at),
+                certificate: file
+                    .authentication
+                    .certificate
+                    .map(|files| CertificateFiles {
+                        chain_file: at(files.chain_file),
+                        key_file: at(files.key_file),
+                        trust_file: at(files.trust_file),
+                    }),
+            },
+            cooperative,
+            admin: Admin {
+                listen: file.admin.listen,
+                address: file
+                    .admin
+                    .address
+                    .unwrap_or_else(|| file.admin.listen.to_string()),
+                tls: TlsFiles {
+                    certificate: at(file.admin.tls.certificate_file),
+                    key: at(file.admin.tls.key_file),
+                    trust: at(file.admin.tls.client_trust_file),
+                },
+            },
+            metrics: file.metrics,
+            timing: Timing {
+                heartbeat: Duration::from_millis(file.timing.heartbeat_milliseconds),
+                election_minimum: Duration::from_millis(file.timing.election_minimum_milliseconds),
+                election_maximum: Duration::from_millis(file.timing.election_maximum_milliseconds),
+                voter_replacement: Duration::from_secs(file.timing.voter_replacement_seconds),
+            },
+        })
+    }
+
+    /// The consensus address by which the others know this key server.
+    pub fn own_cooperative_address(&self) -> String {
+        self.cooperative
+            .initial_members
+            .iter()
+            .find(|member| member.name == self.name)
+            .map_or_else(
+                || self.cooperative.listen.to_string(),
+                |member| member.address.clone(),
+            )
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        cause: error.to_string(),
+    })
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str, path: &Path) -> Result<T, ConfigError> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.without_snippet();
+        let position = error
+            .location()
+            .map(|location| format!(":{}:{}", location.line(), location.column()))
+            .unwrap_or_default();
+        ConfigError::Syntax {
+            path: path.to_owned(),
+            position,
+            what: error.to_string(),
+        }
+    })
+}
