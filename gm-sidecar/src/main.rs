@@ -8,7 +8,7 @@ use gm_sidecar::cli::{Cli, Command, Output, RunArguments, StatusArguments};
 use gm_sidecar::config::Config;
 use gm_sidecar::control::{client, table};
 use gm_sidecar::guard::Guard;
-use gm_sidecar::network::Network;
+use gm_sidecar::network::{Network, NetworkError};
 use gm_sidecar::runner::{self, RunError, RunOptions};
 use gm_sidecar::{credentials, privileges};
 use runtime::shutdown::Shutdown;
@@ -76,8 +76,16 @@ fn run(arguments: RunArguments) -> Result<(), Failure> {
         runner::run(config, guarded, options, trigger, shutdown)
             .await
             .map_err(|error| match error {
-                RunError::Guard(_) | RunError::Network(_) => Failure::running(error),
-                RunError::Credentials(_)
+                RunError::Guard(_)
+                | RunError::Network(
+                    NetworkError::Refused { .. } | NetworkError::TooManyRules(_),
+                ) => Failure::running(error),
+                RunError::Network(
+                    NetworkError::Open(_)
+                    | NetworkError::Forbidden { .. }
+                    | NetworkError::NoInterface(_),
+                )
+                | RunError::Credentials(_)
                 | RunError::Ike(_)
                 | RunError::DataPath(_)
                 | RunError::Endpoint(_) => Failure::usage(error),
