@@ -87,7 +87,9 @@ fn shared_secret() -> (PendingKeyExchange, PendingKeyExchange, Secret) {
     let method = KeyExchangeMethod::CURVE25519;
     let initiator = PendingKeyExchange::new(method, &mut Constant(0x11)).expect("X25519");
     let responder = PendingKeyExchange::new(method, &mut Constant(0x22)).expect("X25519");
-    let shared = initiator.finish(responder.public_value()).expect("valid value");
+    let shared = initiator
+        .finish(responder.public_value())
+        .expect("valid value");
     (initiator, responder, shared)
 }
 
@@ -100,7 +102,8 @@ fn ike_sa_keys() -> IkeSaKeys {
         initiator_nonce: &ni,
         responder_nonce: &nr,
     };
-    IkeSaKeys::initial(Prf::HmacSha256, AeadAlgorithm::AesGcm256, &seed, &shared).expect("derivable")
+    IkeSaKeys::initial(Prf::HmacSha256, AeadAlgorithm::AesGcm256, &seed, &shared)
+        .expect("derivable")
 }
 
 #[test]
@@ -114,7 +117,9 @@ fn x25519_gives_the_known_public_values_and_secret() {
         hex::encode(responder.public_value()),
         "0faa684ed28867b97f4a6a2dee5df8ce974e76b7018e3f22a1c4cf2678570f20"
     );
-    assert!(shared.matches(&octets("9e004098efc091d4ec2663b4e9f5cfd4d7064571690b4bea97ab146ab9f35056")));
+    assert!(shared.matches(&octets(
+        "9e004098efc091d4ec2663b4e9f5cfd4d7064571690b4bea97ab146ab9f35056"
+    )));
 }
 
 #[test]
@@ -129,8 +134,14 @@ fn the_keys_of_the_ike_sa_are_the_known_ones() {
         keys.responder_encryption.material(),
         "6fe02527d052d7ccf00f9ed4f2caabdc143825444d892cf4c74ea30b6ee485ec945bee5e",
     );
-    expect(&keys.initiator_proof, "511b6d95544c5985350cf353e88ff9d40cfb65b77443cb2a33809f5637c2c5be");
-    expect(&keys.responder_proof, "c36097f298e923932057405d508eee8170afdc57e0861b0ef23dc7a26bfa9d18");
+    expect(
+        &keys.initiator_proof,
+        "511b6d95544c5985350cf353e88ff9d40cfb65b77443cb2a33809f5637c2c5be",
+    );
+    expect(
+        &keys.responder_proof,
+        "c36097f298e923932057405d508eee8170afdc57e0861b0ef23dc7a26bfa9d18",
+    );
     expect(
         &keys.key_wrap_key().expect("derivable"),
         "e7f24f3d5f40cdf0fd58326e692238dbd2ef94a023dbaa8bed776b0cb7e51fbb",
@@ -141,23 +152,43 @@ fn the_keys_of_the_ike_sa_are_the_known_ones() {
 fn authentication_with_a_pre_shared_key_is_the_known_one() {
     let keys = ike_sa_keys();
     let prf = Prf::HmacSha256;
-    let mac = |name: &str, key: &Secret| prf.compute(key.as_bytes(), &[&Identification::fqdn(name).body()]);
+    let mac = |name: &str, key: &Secret| {
+        prf.compute(key.as_bytes(), &[&Identification::fqdn(name).body()])
+    };
     let initiator = mac("gm1.example.org", &keys.initiator_proof);
     let responder = mac("gcks.example.org", &keys.responder_proof);
-    assert!(initiator.matches(&octets("170c29d704ae0dce81b6ffce3fd73dcea7b5a2acd29c0b41abd3bef0617cada3")));
-    assert!(responder.matches(&octets("f300c44e6cd95c18c86dee4c98985bd18f929c8cae9413b25ab7d255454e4136")));
+    assert!(initiator.matches(&octets(
+        "170c29d704ae0dce81b6ffce3fd73dcea7b5a2acd29c0b41abd3bef0617cada3"
+    )));
+    assert!(responder.matches(&octets(
+        "f300c44e6cd95c18c86dee4c98985bd18f929c8cae9413b25ab7d255454e4136"
+    )));
     let padded = prf.compute(b"correct horse battery staple", &[b"Key Pad for IKEv2"]);
     let proof = prf.compute(
         padded.as_bytes(),
-        &[&octets(INIT_REQUEST), &counting(0xc0, 32), initiator.as_bytes()],
+        &[
+            &octets(INIT_REQUEST),
+            &counting(0xc0, 32),
+            initiator.as_bytes(),
+        ],
     );
-    assert!(proof.matches(&octets("90e65311827c013735b470aefd63db07b6442968b4d6b1eb3560af03ed15f64d")));
+    assert!(proof.matches(&octets(
+        "90e65311827c013735b470aefd63db07b6442968b4d6b1eb3560af03ed15f64d"
+    )));
 }
 
 #[test]
 fn nat_detection_hashes_spis_address_and_port() {
-    let hash = sha1(&[&octets("0102030405060708"), &[0; 8], &[192, 0, 2, 21], &500_u16.to_be_bytes()]);
-    assert_eq!(hex::encode(hash), "5341d416222960f3d8bc1a5da6589eddd861136f");
+    let hash = sha1(&[
+        &octets("0102030405060708"),
+        &[0; 8],
+        &[192, 0, 2, 21],
+        &500_u16.to_be_bytes(),
+    ]);
+    assert_eq!(
+        hex::encode(hash),
+        "5341d416222960f3d8bc1a5da6589eddd861136f"
+    );
 }
 
 #[test]
@@ -172,7 +203,9 @@ fn ike_sa_init_messages_are_read_and_written_octet_by_octet() {
 
 fn open(datagram: &[u8], key: &AeadKey) -> (Header, Chain) {
     let message = Message::parse(datagram).expect("well-formed");
-    let Some(Protected::Whole(payload)) = message.protected else { panic!("one SK payload expected") };
+    let Some(Protected::Whole(payload)) = message.protected else {
+        panic!("one SK payload expected")
+    };
     (message.header, payload.open(key).expect("authentic"))
 }
 
@@ -182,15 +215,24 @@ fn gsa_auth_request_opens_to_the_known_chain_and_seals_back() {
     let datagram = octets(AUTH_WIRE);
     let (header, chain) = open(&datagram, &keys.initiator_encryption);
     assert_eq!(hex::encode(&*chain.octets), AUTH_INNER);
-    assert_eq!(Chain::write(&chain.parse().expect("well-formed")).map(|again| again.octets), Ok(chain.octets.clone()));
+    assert_eq!(
+        Chain::write(&chain.parse().expect("well-formed")).map(|again| again.octets),
+        Ok(chain.octets.clone())
+    );
     let iv = 1_u64.to_be_bytes();
-    assert_eq!(encrypted::seal(&header, &keys.initiator_encryption, iv, &chain), Ok(datagram));
+    assert_eq!(
+        encrypted::seal(&header, &keys.initiator_encryption, iv, &chain),
+        Ok(datagram)
+    );
 }
 
 /// Both policies, all attributes and both bags survive reading and writing, and the whole answer has the known hash.
 #[test]
 fn gsa_auth_response_is_the_known_one() {
-    let policy_and_keys = Chain { first: PayloadType::GROUP_SECURITY_ASSOCIATION, octets: octets(GSA_AND_KD).into() };
+    let policy_and_keys = Chain {
+        first: PayloadType::GROUP_SECURITY_ASSOCIATION,
+        octets: octets(GSA_AND_KD).into(),
+    };
     let mut payloads = vec![
         Payload::IdentificationResponder(Identification::fqdn("gcks.example.org")),
         Payload::Authentication(Authentication::SharedKey(octets(
@@ -198,7 +240,10 @@ fn gsa_auth_response_is_the_known_one() {
         ))),
     ];
     let parsed = policy_and_keys.parse().expect("well-formed");
-    assert_eq!(Chain::write(&parsed).map(|again| again.octets), Ok(policy_and_keys.octets));
+    assert_eq!(
+        Chain::write(&parsed).map(|again| again.octets),
+        Ok(policy_and_keys.octets)
+    );
     payloads.extend(parsed);
     let header = Header {
         initiator_spi: IkeSpi(octets("0102030405060708").try_into().expect("8 octets")),
@@ -209,8 +254,13 @@ fn gsa_auth_response_is_the_known_one() {
         message_id: 1,
     };
     let chain = Chain::write(&payloads).expect("fits");
-    let datagram =
-        encrypted::seal(&header, &ike_sa_keys().responder_encryption, 1_u64.to_be_bytes(), &chain).expect("fits");
+    let datagram = encrypted::seal(
+        &header,
+        &ike_sa_keys().responder_encryption,
+        1_u64.to_be_bytes(),
+        &chain,
+    )
+    .expect("fits");
     assert_eq!(datagram.len(), 560);
     assert_eq!(
         hex::encode(sha256(&[&datagram])),
@@ -221,13 +271,18 @@ fn gsa_auth_response_is_the_known_one() {
 /// PKCS#8 of the secret key of RFC 8032 test 1.
 fn rfc_8032_key() -> PrivateKey {
     let mut der = octets("302e020100300506032b657004220420");
-    der.extend(octets("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"));
+    der.extend(octets(
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+    ));
     PrivateKey::from_pkcs8(&der).expect("Ed25519")
 }
 
 #[test]
 fn gsa_rekey_is_built_octet_by_octet() {
-    let chain = Chain { first: PayloadType::GROUP_SECURITY_ASSOCIATION, octets: octets(REKEY_INNER).into() };
+    let chain = Chain {
+        first: PayloadType::GROUP_SECURITY_ASSOCIATION,
+        octets: octets(REKEY_INNER).into(),
+    };
     let payloads = chain.parse().expect("well-formed");
     let mut gsa = None;
     let mut deletes = Vec::new();
@@ -238,20 +293,27 @@ fn gsa_rekey_is_built_octet_by_octet() {
             _ => {}
         }
     }
-    let keys = RekeySaKeys::new(AeadAlgorithm::AesGcm256, &Secret::new(counting(0, 68))).expect("68 octets");
+    let keys = RekeySaKeys::new(AeadAlgorithm::AesGcm256, &Secret::new(counting(0, 68)))
+        .expect("68 octets");
     let data_key = Secret::new(counting(0xc0, 36));
     let message = RekeyMessage {
         spi: RekeySpi(*b"REKEYSA1REKEYSA2"),
         message_id: 5,
         gsa: gsa.as_ref(),
-        keys: KeyUpdate { data: vec![(Spi(0xc0ff_ee02), &data_key)], ..KeyUpdate::default() },
+        keys: KeyUpdate {
+            data: vec![(Spi(0xc0ff_ee02), &data_key)],
+            ..KeyUpdate::default()
+        },
         deletes: &deletes,
         notifies: &[],
     };
     let signer = rfc_8032_key();
     assert_eq!(signer.signature_length(), 64);
     let datagrams = sender::build(&message, &keys, &signer, 1280).expect("buildable");
-    assert_eq!(datagrams.iter().map(hex::encode).collect::<Vec<_>>(), [REKEY_WIRE]);
+    assert_eq!(
+        datagrams.iter().map(hex::encode).collect::<Vec<_>>(),
+        [REKEY_WIRE]
+    );
 }
 
 #[test]
@@ -259,7 +321,10 @@ fn every_truncation_of_a_known_message_is_an_error() {
     for text in [INIT_REQUEST, AUTH_WIRE, REKEY_WIRE] {
         let datagram = octets(text);
         for length in 0..datagram.len() {
-            assert!(Message::parse(&datagram[..length]).is_err(), "{length} octets");
+            assert!(
+                Message::parse(&datagram[..length]).is_err(),
+                "{length} octets"
+            );
         }
     }
     for text in [AUTH_INNER, GSA_AND_KD, REKEY_INNER] {
@@ -270,7 +335,10 @@ fn every_truncation_of_a_known_message_is_an_error() {
             } else {
                 PayloadType::GROUP_SECURITY_ASSOCIATION
             };
-            let cut = Chain { first, octets: chain[..length].to_vec().into() };
+            let cut = Chain {
+                first,
+                octets: chain[..length].to_vec().into(),
+            };
             assert!(cut.parse().is_err(), "{length} octets");
         }
     }

@@ -115,8 +115,7 @@ impl AeadKey {
             return Err(wrong_length);
         }
         let (key, _) = material.split_at(algorithm.key_length());
-        let key =
-            aead::UnboundKey::new(algorithm.algorithm(), key).map_err(|_| wrong_length)?;
+        let key = aead::UnboundKey::new(algorithm.algorithm(), key).map_err(|_| wrong_length)?;
         Ok(Self {
             key: aead::LessSafeKey::new(key),
             material: Secret::from_slice(material),
@@ -162,7 +161,11 @@ impl AeadKey {
         let mut octets = Zeroizing::new(sealed.to_vec());
         let length = self
             .key
-            .open_in_place(self.nonce(iv), aead::Aad::from(associated_data), &mut octets)
+            .open_in_place(
+                self.nonce(iv),
+                aead::Aad::from(associated_data),
+                &mut octets,
+            )
             .map_err(|_| OpenError)?
             .len();
         octets.truncate(length);
@@ -171,7 +174,11 @@ impl AeadKey {
 
     fn nonce(&self, iv: [u8; IV_LENGTH]) -> aead::Nonce {
         let mut nonce = [0; SALT_LENGTH + IV_LENGTH];
-        let salt = self.material.as_bytes().split_at(self.algorithm.key_length()).1;
+        let salt = self
+            .material
+            .as_bytes()
+            .split_at(self.algorithm.key_length())
+            .1;
         nonce[..SALT_LENGTH].copy_from_slice(salt);
         nonce[SALT_LENGTH..].copy_from_slice(&iv);
         aead::Nonce::assume_unique_for_key(nonce)

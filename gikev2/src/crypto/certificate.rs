@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
-    VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1,
+    ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+    RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
 };
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -152,7 +152,10 @@ impl PeerCertificate {
         if covered {
             return Ok(());
         }
-        Err(CertificateError::NameNotCovered { subject: self.subject.clone(), claimed: identity.id_type })
+        Err(CertificateError::NameNotCovered {
+            subject: self.subject.clone(),
+            claimed: identity.id_type,
+        })
     }
 }
 
@@ -174,7 +177,9 @@ impl TrustAnchors {
             let certificate = parse(&der, position)?;
             may_issue(&certificate, 0)?;
             public_key(&certificate)?;
-            anchors.key_hashes.extend_from_slice(&sha1(&[certificate.public_key().raw]));
+            anchors
+                .key_hashes
+                .extend_from_slice(&sha1(&[certificate.public_key().raw]));
             anchors.anchors.push(der);
         }
         Ok(anchors)
@@ -191,7 +196,11 @@ impl TrustAnchors {
     ///
     /// # Errors
     /// [`CertificateError`], for the first link that fails.
-    pub fn verify(&self, chain: &[&[u8]], unix_time: u64) -> Result<PeerCertificate, CertificateError> {
+    pub fn verify(
+        &self,
+        chain: &[&[u8]],
+        unix_time: u64,
+    ) -> Result<PeerCertificate, CertificateError> {
         let mut certificates = Vec::with_capacity(chain.len().min(MOST_LINKS));
         for (position, der) in chain.iter().take(MOST_LINKS).enumerate() {
             certificates.push(parse(der, position)?);
@@ -214,7 +223,10 @@ impl TrustAnchors {
                 may_issue(anchor, below)?;
                 return describe(own);
             }
-            let issuer = certificates.iter().skip(1).find(|candidate| issued(candidate, current));
+            let issuer = certificates
+                .iter()
+                .skip(1)
+                .find(|candidate| issued(candidate, current));
             current = match issuer {
                 Some(issuer) => {
                     may_issue(issuer, below)?;
@@ -238,7 +250,7 @@ fn parse(der: &[u8], position: usize) -> Result<X509Certificate<'_>, Certificate
         return Err(malformed);
     }
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err(malformed),
     }
 }
@@ -248,8 +260,10 @@ fn subject(certificate: &X509Certificate<'_>) -> String {
 }
 
 fn public_key(certificate: &X509Certificate<'_>) -> Result<PublicKey, CertificateError> {
-    PublicKey::from_spki(certificate.public_key().raw)
-        .map_err(|cause| CertificateError::Key { subject: subject(certificate), cause })
+    PublicKey::from_spki(certificate.public_key().raw).map_err(|cause| CertificateError::Key {
+        subject: subject(certificate),
+        cause,
+    })
 }
 
 /// Whether `issuer` is named by `certificate` as its issuer and signed it.
@@ -257,9 +271,18 @@ fn issued(issuer: &X509Certificate<'_>, certificate: &X509Certificate<'_>) -> bo
     if issuer.subject().as_raw() != certificate.issuer().as_raw() {
         return false;
     }
-    let Ok(key) = PublicKey::from_spki(issuer.public_key().raw) else { return false };
-    let Some(algorithm) = certificate_algorithm(key.kind, certificate) else { return false };
-    key.verify_with(algorithm, certificate.tbs_certificate.as_ref(), &certificate.signature_value.data).is_ok()
+    let Ok(key) = PublicKey::from_spki(issuer.public_key().raw) else {
+        return false;
+    };
+    let Some(algorithm) = certificate_algorithm(key.kind, certificate) else {
+        return false;
+    };
+    key.verify_with(
+        algorithm,
+        certificate.tbs_certificate.as_ref(),
+        &certificate.signature_value.data,
+    )
+    .is_ok()
 }
 
 /// The algorithm an authority signed with. PKCS#1 v1.5 with SHA-2 is accepted here, because authorities use it; in
@@ -268,37 +291,55 @@ fn certificate_algorithm(
     kind: Kind,
     certificate: &X509Certificate<'_>,
 ) -> Option<&'static dyn VerificationAlgorithm> {
-    Some(match (kind, certificate.signature_algorithm.algorithm.to_id_string().as_str()) {
-        (Kind::Rsa, "1.2.840.113549.1.1.11") => &RSA_PKCS1_2048_8192_SHA256,
-        (Kind::Rsa, "1.2.840.113549.1.1.12") => &RSA_PKCS1_2048_8192_SHA384,
-        (Kind::Rsa, "1.2.840.113549.1.1.13") => &RSA_PKCS1_2048_8192_SHA512,
-        (Kind::Rsa, "1.2.840.113549.1.1.10") => {
-            // Only the parameters of our own list: SHA-256 throughout, salt of 32 octets.
-            let parameters = certificate.signature_algorithm.parameters.as_ref()?;
-            let expected = SignatureAlgorithm::RsaPssSha256.algorithm_identifier();
-            // The content of the parameters' SEQUENCE stands at the end of the AlgorithmIdentifier.
-            if parameters.data.is_empty() || !expected.ends_with(parameters.data) {
-                return None;
+    Some(
+        match (
+            kind,
+            certificate
+                .signature_algorithm
+                .algorithm
+                .to_id_string()
+                .as_str(),
+        ) {
+            (Kind::Rsa, "1.2.840.113549.1.1.11") => &RSA_PKCS1_2048_8192_SHA256,
+            (Kind::Rsa, "1.2.840.113549.1.1.12") => &RSA_PKCS1_2048_8192_SHA384,
+            (Kind::Rsa, "1.2.840.113549.1.1.13") => &RSA_PKCS1_2048_8192_SHA512,
+            (Kind::Rsa, "1.2.840.113549.1.1.10") => {
+                // Only the parameters of our own list: SHA-256 throughout, salt of 32 octets.
+                let parameters = certificate.signature_algorithm.parameters.as_ref()?;
+                let expected = SignatureAlgorithm::RsaPssSha256.algorithm_identifier();
+                // The content of the parameters' SEQUENCE stands at the end of the AlgorithmIdentifier.
+                if parameters.data.is_empty() || !expected.ends_with(parameters.data) {
+                    return None;
+                }
+                &RSA_PSS_2048_8192_SHA256
             }
-            &RSA_PSS_2048_8192_SHA256
-        }
-        (Kind::P256, "1.2.840.10045.4.3.2") => &ECDSA_P256_SHA256_ASN1,
-        (Kind::P256, "1.2.840.10045.4.3.3") => &ECDSA_P256_SHA384_ASN1,
-        (Kind::P384, "1.2.840.10045.4.3.2") => &ECDSA_P384_SHA256_ASN1,
-        (Kind::P384, "1.2.840.10045.4.3.3") => &ECDSA_P384_SHA384_ASN1,
-        (Kind::Ed25519, "1.3.101.112") => &ED25519,
-        _ => return None,
-    })
+            (Kind::P256, "1.2.840.10045.4.3.2") => &ECDSA_P256_SHA256_ASN1,
+            (Kind::P256, "1.2.840.10045.4.3.3") => &ECDSA_P256_SHA384_ASN1,
+            (Kind::P384, "1.2.840.10045.4.3.2") => &ECDSA_P384_SHA256_ASN1,
+            (Kind::P384, "1.2.840.10045.4.3.3") => &ECDSA_P384_SHA384_ASN1,
+            (Kind::Ed25519, "1.3.101.112") => &ED25519,
+            _ => return None,
+        },
+    )
 }
 
 fn check_validity(certificate: &X509Certificate<'_>, now: i64) -> Result<(), CertificateError> {
     let validity = certificate.validity();
-    let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    let (not_before, not_after) = (
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    );
     if now > not_after {
-        return Err(CertificateError::Expired { subject: subject(certificate), not_after });
+        return Err(CertificateError::Expired {
+            subject: subject(certificate),
+            not_after,
+        });
     }
     if now < not_before {
-        return Err(CertificateError::NotYetValid { subject: subject(certificate), not_before });
+        return Err(CertificateError::NotYetValid {
+            subject: subject(certificate),
+            not_before,
+        });
     }
     Ok(())
 }
@@ -314,7 +355,9 @@ fn check_extensions(certificate: &X509Certificate<'_>) -> Result<(), Certificate
     if understood {
         return Ok(());
     }
-    Err(CertificateError::CriticalExtension { subject: subject(certificate) })
+    Err(CertificateError::CriticalExtension {
+        subject: subject(certificate),
+    })
 }
 
 /// The peer's own certificate: where it restricts its use, signing must be allowed.
@@ -322,14 +365,22 @@ fn may_authenticate(certificate: &X509Certificate<'_>) -> Result<(), Certificate
     public_key(certificate)?;
     match certificate.key_usage() {
         Ok(None) => Ok(()),
-        Ok(Some(usage)) if usage.value.digital_signature() || usage.value.non_repudiation() => Ok(()),
-        _ => Err(CertificateError::Purpose { subject: subject(certificate), purpose: "sign for its holder" }),
+        Ok(Some(usage)) if usage.value.digital_signature() || usage.value.non_repudiation() => {
+            Ok(())
+        }
+        _ => Err(CertificateError::Purpose {
+            subject: subject(certificate),
+            purpose: "sign for its holder",
+        }),
     }
 }
 
 /// An authority with `below` authorities between it and the peer's certificate.
 fn may_issue(certificate: &X509Certificate<'_>, below: usize) -> Result<(), CertificateError> {
-    let refused = |purpose| CertificateError::Purpose { subject: subject(certificate), purpose };
+    let refused = |purpose| CertificateError::Purpose {
+        subject: subject(certificate),
+        purpose,
+    };
     let constraints = match certificate.basic_constraints() {
         Ok(Some(constraints)) if constraints.value.ca => constraints.value,
         _ => return Err(refused("issue certificates")),
@@ -352,7 +403,14 @@ fn describe(certificate: &X509Certificate<'_>) -> Result<PeerCertificate, Certif
         .subject_alternative_name()
         .ok()
         .flatten()
-        .map(|extension| extension.value.general_names.iter().filter_map(identification).collect())
+        .map(|extension| {
+            extension
+                .value
+                .general_names
+                .iter()
+                .filter_map(identification)
+                .collect()
+        })
         .unwrap_or_default();
     Ok(PeerCertificate {
         der: certificate.as_raw().to_vec(),
@@ -369,8 +427,12 @@ fn identification(name: &GeneralName<'_>) -> Option<Identification> {
         GeneralName::DNSName(name) => Some(Identification::fqdn(name)),
         GeneralName::RFC822Name(address) => Some(Identification::mail(address)),
         GeneralName::IPAddress(octets) => match octets.len() {
-            4 => Some(Identification::address(IpAddr::from(<[u8; 4]>::try_from(*octets).ok()?))),
-            16 => Some(Identification::address(IpAddr::from(<[u8; 16]>::try_from(*octets).ok()?))),
+            4 => Some(Identification::address(IpAddr::from(
+                <[u8; 4]>::try_from(*octets).ok()?,
+            ))),
+            16 => Some(Identification::address(IpAddr::from(
+                <[u8; 16]>::try_from(*octets).ok()?,
+            ))),
             _ => None,
         },
         _ => None,

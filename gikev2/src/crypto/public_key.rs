@@ -1,8 +1,9 @@
 //! Public keys as SubjectPublicKeyInfo, and verifying with them.
 
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519,
-    RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+    self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P384_SHA256_ASN1,
+    ECDSA_P384_SHA384_ASN1, ED25519, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey as ParsedKey;
@@ -49,12 +50,17 @@ impl PublicKey {
         if der.len() > MOST_OCTETS {
             return Err(SignatureError::PublicKey);
         }
-        let (rest, spki) = SubjectPublicKeyInfo::from_der(der).map_err(|_| SignatureError::PublicKey)?;
+        let (rest, spki) =
+            SubjectPublicKeyInfo::from_der(der).map_err(|_| SignatureError::PublicKey)?;
         if !rest.is_empty() {
             return Err(SignatureError::PublicKey);
         }
         let kind = kind(&spki)?;
-        Ok(Self { kind, key: spki.subject_public_key.data.to_vec(), spki: der.to_vec() })
+        Ok(Self {
+            kind,
+            key: spki.subject_public_key.data.to_vec(),
+            spki: der.to_vec(),
+        })
     }
 
     /// The DER SubjectPublicKeyInfo.
@@ -98,7 +104,10 @@ impl PublicKey {
     }
 }
 
-fn verification(kind: Kind, algorithm: SignatureAlgorithm) -> Option<&'static dyn signature::VerificationAlgorithm> {
+fn verification(
+    kind: Kind,
+    algorithm: SignatureAlgorithm,
+) -> Option<&'static dyn signature::VerificationAlgorithm> {
     Some(match (kind, algorithm) {
         (Kind::Rsa, SignatureAlgorithm::RsaPssSha256) => &RSA_PSS_2048_8192_SHA256,
         (Kind::P256, SignatureAlgorithm::EcdsaSha256) => &ECDSA_P256_SHA256_ASN1,
@@ -111,11 +120,18 @@ fn verification(kind: Kind, algorithm: SignatureAlgorithm) -> Option<&'static dy
 }
 
 fn kind(spki: &SubjectPublicKeyInfo<'_>) -> Result<Kind, SignatureError> {
-    let curve = || spki.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok()).map(|oid| oid.to_id_string());
+    let curve = || {
+        spki.algorithm
+            .parameters
+            .as_ref()
+            .and_then(|any| any.as_oid().ok())
+            .map(|oid| oid.to_id_string())
+    };
     match spki.algorithm.algorithm.to_id_string().as_str() {
         RSA_ENCRYPTION | RSASSA_PSS => {
-            let (_, key) = x509_parser::public_key::RSAPublicKey::from_der(&spki.subject_public_key.data)
-                .map_err(|_| SignatureError::PublicKey)?;
+            let (_, key) =
+                x509_parser::public_key::RSAPublicKey::from_der(&spki.subject_public_key.data)
+                    .map_err(|_| SignatureError::PublicKey)?;
             let bits = ParsedKey::RSA(key).key_size();
             match bits {
                 LEAST_RSA_BITS..=MOST_RSA_BITS => Ok(Kind::Rsa),

@@ -5,8 +5,8 @@
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-    RSA_PSS_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair, RSA_PSS_SHA256, RsaKeyPair,
 };
 
 use crate::wire::HashAlgorithmId;
@@ -16,17 +16,20 @@ pub const LEAST_RSA_BITS: usize = 2048;
 
 /// DER AlgorithmIdentifier of RSASSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of 32 octets (RFC 7427 A.4).
 const RSA_PSS_SHA256_IDENTIFIER: &[u8] = &[
-    0x30, 0x41, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x34, 0xa0, 0x0f, 0x30, 0x0d,
-    0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09,
-    0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03,
-    0x04, 0x02, 0x01, 0x05, 0x00, 0xa2, 0x03, 0x02, 0x01, 0x20,
+    0x30, 0x41, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x34, 0xa0,
+    0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
+    0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08, 0x30,
+    0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0xa2, 0x03,
+    0x02, 0x01, 0x20,
 ];
 /// DER AlgorithmIdentifier of ECDSA with SHA-256 (RFC 7427 A.3).
-const ECDSA_SHA256_IDENTIFIER: &[u8] =
-    &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+const ECDSA_SHA256_IDENTIFIER: &[u8] = &[
+    0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
+];
 /// DER AlgorithmIdentifier of ECDSA with SHA-384 (RFC 7427 A.3).
-const ECDSA_SHA384_IDENTIFIER: &[u8] =
-    &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03];
+const ECDSA_SHA384_IDENTIFIER: &[u8] = &[
+    0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03,
+];
 /// DER AlgorithmIdentifier of Ed25519 (RFC 8420 §2).
 const ED25519_IDENTIFIER: &[u8] = &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
 
@@ -45,7 +48,12 @@ pub enum SignatureAlgorithm {
 
 impl SignatureAlgorithm {
     /// Every algorithm we can verify.
-    pub const ALL: [Self; 4] = [Self::EcdsaSha256, Self::EcdsaSha384, Self::Ed25519, Self::RsaPssSha256];
+    pub const ALL: [Self; 4] = [
+        Self::EcdsaSha256,
+        Self::EcdsaSha384,
+        Self::Ed25519,
+        Self::RsaPssSha256,
+    ];
 
     /// Its DER AlgorithmIdentifier, exactly as it stands in AUTH payloads and GCAUTH transforms.
     pub fn algorithm_identifier(self) -> &'static [u8] {
@@ -59,7 +67,9 @@ impl SignatureAlgorithm {
 
     /// The algorithm of an AlgorithmIdentifier, compared octet by octet; `None` for those not on the list.
     pub fn from_algorithm_identifier(der: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.algorithm_identifier() == der)
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.algorithm_identifier() == der)
     }
 
     /// The hash a peer must have announced in SIGNATURE_HASH_ALGORITHMS (RFC 7427 §4).
@@ -137,15 +147,29 @@ impl PrivateKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, SignatureError> {
         if let Ok(key) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
             let spki = spki(key.public_key())?;
-            return Ok(Self { key: Key::Ed25519(key), algorithm: SignatureAlgorithm::Ed25519, spki });
+            return Ok(Self {
+                key: Key::Ed25519(key),
+                algorithm: SignatureAlgorithm::Ed25519,
+                spki,
+            });
         }
         for (algorithm, signing) in [
-            (SignatureAlgorithm::EcdsaSha256, &ECDSA_P256_SHA256_ASN1_SIGNING),
-            (SignatureAlgorithm::EcdsaSha384, &ECDSA_P384_SHA384_ASN1_SIGNING),
+            (
+                SignatureAlgorithm::EcdsaSha256,
+                &ECDSA_P256_SHA256_ASN1_SIGNING,
+            ),
+            (
+                SignatureAlgorithm::EcdsaSha384,
+                &ECDSA_P384_SHA384_ASN1_SIGNING,
+            ),
         ] {
             if let Ok(key) = EcdsaKeyPair::from_pkcs8(signing, der) {
                 let spki = spki(key.public_key())?;
-                return Ok(Self { key: Key::Ecdsa(key), algorithm, spki });
+                return Ok(Self {
+                    key: Key::Ecdsa(key),
+                    algorithm,
+                    spki,
+                });
             }
         }
         let key = RsaKeyPair::from_pkcs8(der).map_err(|_| SignatureError::PrivateKey)?;
@@ -154,12 +178,18 @@ impl PrivateKey {
             return Err(SignatureError::WeakKey { bits });
         }
         let spki = spki(key.public_key())?;
-        Ok(Self { key: Key::Rsa(Box::new(key)), algorithm: SignatureAlgorithm::RsaPssSha256, spki })
+        Ok(Self {
+            key: Key::Rsa(Box::new(key)),
+            algorithm: SignatureAlgorithm::RsaPssSha256,
+            spki,
+        })
     }
 }
 
 fn spki<K: AsDer<PublicKeyX509Der<'static>>>(key: &K) -> Result<Vec<u8>, SignatureError> {
-    key.as_der().map(|der| der.as_ref().to_vec()).map_err(|_| SignatureError::PrivateKey)
+    key.as_der()
+        .map(|der| der.as_ref().to_vec())
+        .map_err(|_| SignatureError::PrivateKey)
 }
 
 impl Signer for PrivateKey {

@@ -12,8 +12,8 @@ use crate::Secret;
 use crate::crypto::certificate::{CertificateError, PeerCertificate, TrustAnchors};
 use crate::crypto::signature::Signer;
 use crate::wire::{
-    Authentication, AuthenticationMethod, Certificate, CertificateEncoding, CertificateRequest, HashAlgorithmId,
-    Identification,
+    Authentication, AuthenticationMethod, Certificate, CertificateEncoding, CertificateRequest,
+    HashAlgorithmId, Identification,
 };
 
 use super::key_schedule::{KeySchedule, Role};
@@ -149,7 +149,10 @@ impl Proofs<'_> {
         };
         let mut octets = Zeroizing::new(message.clone());
         octets.extend_from_slice(nonce);
-        let mac = self.schedule.prf().compute(self.schedule.proof_key(prover), &[&identity.body()]);
+        let mac = self
+            .schedule
+            .prf()
+            .compute(self.schedule.proof_key(prover), &[&identity.body()]);
         octets.extend_from_slice(mac.as_bytes());
         octets.extend_from_slice(&self.schedule.intermediate_authentication(self.message_id));
         octets
@@ -162,7 +165,12 @@ impl Proofs<'_> {
     }
 
     /// Our proof with a pre-shared key.
-    pub(crate) fn prove_shared_key(&self, prover: Role, identity: &Identification, key: &Secret) -> Authentication {
+    pub(crate) fn prove_shared_key(
+        &self,
+        prover: Role,
+        identity: &Identification,
+        key: &Secret,
+    ) -> Authentication {
         Authentication::SharedKey(self.mic(prover, identity, key).as_bytes().to_vec())
     }
 
@@ -174,7 +182,11 @@ impl Proofs<'_> {
         key: &Secret,
         mic: &[u8],
     ) -> Result<(), AuthenticationError> {
-        if self.mic(prover, identity, key).matches(mic) { Ok(()) } else { Err(AuthenticationError::SharedKey) }
+        if self.mic(prover, identity, key).matches(mic) {
+            Ok(())
+        } else {
+            Err(AuthenticationError::SharedKey)
+        }
     }
 
     /// Our proof with a certificate, for a peer that can verify signatures over `hashes`.
@@ -190,23 +202,43 @@ impl Proofs<'_> {
             return Err(AuthenticationError::Own);
         }
         let octets = self.octets(prover, identity);
-        let signature = credentials.signer.sign(&octets).map_err(|_| AuthenticationError::Own)?;
+        let signature = credentials
+            .signer
+            .sign(&octets)
+            .map_err(|_| AuthenticationError::Own)?;
         let algorithm_identifier = algorithm.algorithm_identifier().to_vec();
-        let certificates = credentials.chain.iter().map(|der| Certificate::x509(der)).collect();
-        Ok((certificates, Authentication::Signature { algorithm_identifier, signature }))
+        let certificates = credentials
+            .chain
+            .iter()
+            .map(|der| Certificate::x509(der))
+            .collect();
+        Ok((
+            certificates,
+            Authentication::Signature {
+                algorithm_identifier,
+                signature,
+            },
+        ))
     }
 
     /// Checks the peer's certificate, that it covers the identity, and the signature.
-    pub(crate) fn verify_certificate(&self, proof: &SignedProof<'_>) -> Result<PeerCertificate, AuthenticationError> {
+    pub(crate) fn verify_certificate(
+        &self,
+        proof: &SignedProof<'_>,
+    ) -> Result<PeerCertificate, AuthenticationError> {
         let chain: Vec<&[u8]> = proof
             .certificates
             .iter()
             .filter(|certificate| certificate.encoding == CertificateEncoding::X509_SIGNATURE)
             .map(|certificate| certificate.data.as_slice())
             .collect();
-        let certificate =
-            proof.anchors.verify(&chain, proof.unix_time).map_err(AuthenticationError::Certificate)?;
-        certificate.covers(proof.identity).map_err(AuthenticationError::Certificate)?;
+        let certificate = proof
+            .anchors
+            .verify(&chain, proof.unix_time)
+            .map_err(AuthenticationError::Certificate)?;
+        certificate
+            .covers(proof.identity)
+            .map_err(AuthenticationError::Certificate)?;
         let octets = self.octets(proof.prover, proof.identity);
         certificate
             .public_key()

@@ -29,8 +29,16 @@ pub(crate) struct CookieJar {
 impl CookieJar {
     /// A jar with a fresh secret that is replaced every `lifetime`.
     pub(crate) fn new(now: Instant, lifetime: Duration, entropy: &mut dyn Entropy) -> Self {
-        let current = Generation { version: 0, secret: Secret::random(SECRET_LENGTH, entropy) };
-        Self { current, previous: None, lifetime, rotates: now + lifetime }
+        let current = Generation {
+            version: 0,
+            secret: Secret::random(SECRET_LENGTH, entropy),
+        };
+        Self {
+            current,
+            previous: None,
+            lifetime,
+            rotates: now + lifetime,
+        }
     }
 
     /// Replaces the secret when its time is over. Cheap to call often.
@@ -40,7 +48,10 @@ impl CookieJar {
         }
         let stale = now >= self.rotates + self.lifetime;
         let version = self.current.version.wrapping_add(1);
-        let fresh = Generation { version, secret: Secret::random(SECRET_LENGTH, entropy) };
+        let fresh = Generation {
+            version,
+            secret: Secret::random(SECRET_LENGTH, entropy),
+        };
         let previous = std::mem::replace(&mut self.current, fresh);
         self.previous = (!stale).then_some(previous);
         self.rotates = now + self.lifetime;
@@ -52,12 +63,20 @@ impl CookieJar {
     }
 
     /// Whether `cookie` is one of ours for this initiator.
-    pub(crate) fn accepts(&self, cookie: &[u8], nonce: &[u8], remote: SocketAddr, initiator: IkeSpi) -> bool {
+    pub(crate) fn accepts(
+        &self,
+        cookie: &[u8],
+        nonce: &[u8],
+        remote: SocketAddr,
+        initiator: IkeSpi,
+    ) -> bool {
         [Some(&self.current), self.previous.as_ref()]
             .into_iter()
             .flatten()
             .filter(|generation| cookie.first() == Some(&generation.version))
-            .any(|generation| Secret::new(bake(generation, nonce, remote, initiator)).matches(cookie))
+            .any(|generation| {
+                Secret::new(bake(generation, nonce, remote, initiator)).matches(cookie)
+            })
     }
 }
 

@@ -46,18 +46,36 @@ mod tests {
 
     #[test]
     fn only_port_4500_carries_the_marker() {
-        assert_eq!(with_marker(address(848), address(848), vec![1, 2]), vec![1, 2]);
-        assert_eq!(with_marker(address(4500), address(31_000), vec![1]), vec![0, 0, 0, 0, 1]);
-        assert_eq!(with_marker(address(31_000), address(4500), vec![1]), vec![0, 0, 0, 0, 1]);
-        assert_eq!(without_marker(address(848), address(848), &[1, 2]), Some(&[1u8, 2][..]));
-        assert_eq!(without_marker(address(4500), address(9), &[0, 0, 0, 0, 1]), Some(&[1u8][..]));
+        assert_eq!(
+            with_marker(address(848), address(848), vec![1, 2]),
+            vec![1, 2]
+        );
+        assert_eq!(
+            with_marker(address(4500), address(31_000), vec![1]),
+            vec![0, 0, 0, 0, 1]
+        );
+        assert_eq!(
+            with_marker(address(31_000), address(4500), vec![1]),
+            vec![0, 0, 0, 0, 1]
+        );
+        assert_eq!(
+            without_marker(address(848), address(848), &[1, 2]),
+            Some(&[1u8, 2][..])
+        );
+        assert_eq!(
+            without_marker(address(4500), address(9), &[0, 0, 0, 0, 1]),
+            Some(&[1u8][..])
+        );
     }
 
     #[test]
     fn esp_and_keep_alives_are_not_ike() {
         let (local, remote) = (address(4500), address(31_000));
         assert_eq!(without_marker(local, remote, &[0xff]), None);
-        assert_eq!(without_marker(local, remote, &[0xc0, 0xff, 0xee, 1, 0, 0]), None);
+        assert_eq!(
+            without_marker(local, remote, &[0xc0, 0xff, 0xee, 1, 0, 0]),
+            None
+        );
         assert_eq!(without_marker(local, remote, &[]), None);
     }
 }

@@ -14,9 +14,13 @@ use super::policy::{data_cipher, rekey_cipher};
 pub(crate) type Mismatch = &'static str;
 
 /// The keys of a Rekey SA from its keying material, which must have the exact length.
-pub(crate) fn rekey_keys(policy: &RekeySaPolicy, material: &Secret) -> Result<RekeySaKeys, Mismatch> {
+pub(crate) fn rekey_keys(
+    policy: &RekeySaPolicy,
+    material: &Secret,
+) -> Result<RekeySaKeys, Mismatch> {
     let cipher = rekey_cipher(policy)?;
-    RekeySaKeys::new(cipher, material).map_err(|_| "the Rekey SA's keying material has the wrong length")
+    RekeySaKeys::new(cipher, material)
+        .map_err(|_| "the Rekey SA's keying material has the wrong length")
 }
 
 /// Unwraps the key of every data SA: one bag for each policy and one policy for each bag.
@@ -38,7 +42,8 @@ pub(crate) fn data_keys(
         if bag.sa_key.key_id != 0 || bag.sa_key.kwk_id != 0 {
             return Err("a data SA's key is not wrapped with the default key");
         }
-        let key = wrap::unwrap(default_key, &bag.sa_key.encrypted).map_err(|_| "a data SA's key cannot be unwrapped")?;
+        let key = wrap::unwrap(default_key, &bag.sa_key.encrypted)
+            .map_err(|_| "a data SA's key cannot be unwrapped")?;
         if key.len() != data_cipher(policy)?.keying_material_length() {
             return Err("a data SA's keying material has the wrong length");
         }

@@ -15,7 +15,10 @@ pub struct IdentityPattern {
 impl IdentityPattern {
     /// A pattern for identities of type `id_type`.
     pub fn new(id_type: IdType, pattern: impl Into<Vec<u8>>) -> Self {
-        Self { id_type, pattern: pattern.into() }
+        Self {
+            id_type,
+            pattern: pattern.into(),
+        }
     }
 
     /// Whether `identity` is meant.
@@ -46,7 +49,10 @@ mod tests {
     use super::*;
 
     fn name(text: &str) -> Identification {
-        Identification { id_type: IdType::FQDN, data: text.as_bytes().to_vec() }
+        Identification {
+            id_type: IdType::FQDN,
+            data: text.as_bytes().to_vec(),
+        }
     }
 
     #[test]

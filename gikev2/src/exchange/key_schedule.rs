@@ -62,9 +62,15 @@ pub(crate) struct KeySchedule {
 
 impl KeySchedule {
     /// The first keys, from the shared secret of IKE_SA_INIT.
-    pub(crate) fn new(role: Role, suite: Suite, opening: Opening, shared: &Secret) -> Result<Self, DerivationError> {
+    pub(crate) fn new(
+        role: Role,
+        suite: Suite,
+        opening: Opening,
+        shared: &Secret,
+    ) -> Result<Self, DerivationError> {
         let prf = Prf::from_id(suite.prf).ok_or(DerivationError)?;
-        let aead = AeadAlgorithm::from_id(suite.encryption, suite.key_bits).ok_or(DerivationError)?;
+        let aead =
+            AeadAlgorithm::from_id(suite.encryption, suite.key_bits).ok_or(DerivationError)?;
         let keys = IkeSaKeys::initial(prf, aead, &opening.seed(), shared)?;
         Ok(Self {
             role,
@@ -120,7 +126,12 @@ impl KeySchedule {
     }
 
     /// Opens one of the peer's messages.
-    pub(crate) fn open(&self, now: Instant, message: &Message<'_>, reassembly: &mut Reassembly) -> Opened {
+    pub(crate) fn open(
+        &self,
+        now: Instant,
+        message: &Message<'_>,
+        reassembly: &mut Reassembly,
+    ) -> Opened {
         protect::open(now, message, self.peer_key(), reassembly)
     }
 
@@ -146,7 +157,13 @@ impl KeySchedule {
 
     /// Folds an IKE_INTERMEDIATE message of `sender` into what AUTH covers, under the keys in force before the
     /// exchange: call it before [`Self::mix`].
-    pub(crate) fn fold(&mut self, sender: Role, header: &Header, flags: u8, chain: &Chain) -> Result<(), WriteError> {
+    pub(crate) fn fold(
+        &mut self,
+        sender: Role,
+        header: &Header,
+        flags: u8,
+        chain: &Chain,
+    ) -> Result<(), WriteError> {
         let octets = authenticated_octets(header, flags, chain)?;
         let key = self.proof_key(sender);
         let fold = match sender {
@@ -183,6 +200,7 @@ impl KeySchedule {
 
     /// The key of this registration's rekey acknowledgements.
     pub(crate) fn acknowledgement_key(&self) -> Result<Secret, DerivationError> {
-        self.keys.from_derivation_key(ACKNOWLEDGEMENT_KEY_LABEL, ACKNOWLEDGEMENT_KEY_LENGTH)
+        self.keys
+            .from_derivation_key(ACKNOWLEDGEMENT_KEY_LABEL, ACKNOWLEDGEMENT_KEY_LENGTH)
     }
 }

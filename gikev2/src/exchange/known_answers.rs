@@ -1,14 +1,14 @@
 //! The exchange half of the reference's known answers: AUTH with a pre-shared key and a whole protected message,
 //! computed by other software from fixed inputs.
 
+use crate::Entropy;
 use crate::Secret;
 use crate::crypto::key_exchange;
 use crate::wire::payload::Chain;
 use crate::wire::{
-    Authentication, EncryptionId, ExchangeType, Flags, Header, IkeSpi, Identification, KeyExchangeMethod, Notify,
-    Payload, PayloadType, PrfId,
+    Authentication, EncryptionId, ExchangeType, Flags, Header, Identification, IkeSpi,
+    KeyExchangeMethod, Notify, Payload, PayloadType, PrfId,
 };
-use crate::Entropy;
 
 use super::authentication::{AuthenticationError, Proofs, Transcript};
 use super::key_schedule::{KeySchedule, Opening, Role};
@@ -49,9 +49,11 @@ fn octets(text: &str) -> Vec<u8> {
 }
 
 fn schedule(role: Role) -> KeySchedule {
-    let initiator_public = octets("7b4e909bbe7ffe44c465a220037d608ee35897d31ef972f07f74892cb0f73f13");
-    let (_, shared) = key_exchange::respond(KeyExchangeMethod::CURVE25519, &initiator_public, &mut Twos)
-        .expect("a valid public value");
+    let initiator_public =
+        octets("7b4e909bbe7ffe44c465a220037d608ee35897d31ef972f07f74892cb0f73f13");
+    let (_, shared) =
+        key_exchange::respond(KeyExchangeMethod::CURVE25519, &initiator_public, &mut Twos)
+            .expect("a valid public value");
     let suite = Suite {
         encryption: EncryptionId::AES_GCM_16,
         key_bits: Some(256),
@@ -76,16 +78,28 @@ fn pre_shared_key() -> Secret {
 #[test]
 fn proofs_with_a_pre_shared_key_are_the_reference_values() {
     let schedule = schedule(Role::Responder);
-    let transcript = Transcript { request: octets(REQUEST), response: octets(RESPONSE) };
-    let proofs = Proofs { schedule: &schedule, transcript: &transcript, message_id: 1 };
-    let (member, server) = (Identification::fqdn("gm1.example.org"), Identification::fqdn("gcks.example.org"));
+    let transcript = Transcript {
+        request: octets(REQUEST),
+        response: octets(RESPONSE),
+    };
+    let proofs = Proofs {
+        schedule: &schedule,
+        transcript: &transcript,
+        message_id: 1,
+    };
+    let (member, server) = (
+        Identification::fqdn("gm1.example.org"),
+        Identification::fqdn("gcks.example.org"),
+    );
     let key = pre_shared_key();
     let proof = proofs.prove_shared_key(Role::Initiator, &member, &key);
     assert_eq!(proof, Authentication::SharedKey(octets(AUTH_INITIATOR)));
     let proof = proofs.prove_shared_key(Role::Responder, &server, &key);
     assert_eq!(proof, Authentication::SharedKey(octets(AUTH_RESPONDER)));
 
-    let verify = |prover, identity, mic: &str| proofs.verify_shared_key(prover, identity, &key, &octets(mic));
+    let verify = |prover, identity, mic: &str| {
+        proofs.verify_shared_key(prover, identity, &key, &octets(mic))
+    };
     assert_eq!(verify(Role::Initiator, &member, AUTH_INITIATOR), Ok(()));
     assert_eq!(verify(Role::Responder, &server, AUTH_RESPONDER), Ok(()));
     let wrong = Err(AuthenticationError::SharedKey);
@@ -122,5 +136,7 @@ fn a_sealed_request_is_the_reference_datagram() {
 #[test]
 fn the_default_key_wrap_key_is_the_reference_value() {
     let key = schedule(Role::Responder).key_wrap_key().expect("derivable");
-    assert!(key.matches(&octets("e7f24f3d5f40cdf0fd58326e692238dbd2ef94a023dbaa8bed776b0cb7e51fbb")));
+    assert!(key.matches(&octets(
+        "e7f24f3d5f40cdf0fd58326e692238dbd2ef94a023dbaa8bed776b0cb7e51fbb"
+    )));
 }

@@ -25,9 +25,15 @@ pub(crate) fn notifications(
     remote: SocketAddr,
 ) -> [Payload; 2] {
     let notify = |notify_type, address| {
-        Payload::Notify(Notify::new(notify_type, &digest(initiator, responder, address)))
+        Payload::Notify(Notify::new(
+            notify_type,
+            &digest(initiator, responder, address),
+        ))
     };
-    [notify(NotifyType::NAT_DETECTION_SOURCE_IP, local), notify(NotifyType::NAT_DETECTION_DESTINATION_IP, remote)]
+    [
+        notify(NotifyType::NAT_DETECTION_SOURCE_IP, local),
+        notify(NotifyType::NAT_DETECTION_DESTINATION_IP, remote),
+    ]
 }
 
 /// What NAT detection found.
@@ -57,7 +63,10 @@ pub(crate) fn detect(
 ) -> Found {
     let matches = |notify_type, address| {
         let expected = digest(initiator, responder, address);
-        let mut seen = notifies.iter().filter(|notify| notify.notify_type == notify_type).peekable();
+        let mut seen = notifies
+            .iter()
+            .filter(|notify| notify.notify_type == notify_type)
+            .peekable();
         seen.peek().is_none() || seen.any(|notify| notify.data == expected)
     };
     Found {
@@ -92,9 +101,27 @@ mod tests {
             })
             .collect();
         let seen = |local, remote| detect(INITIATOR, IkeSpi::ZERO, local, remote, &notifies);
-        assert_eq!(seen(server, member), Found { peer: false, ourselves: false });
-        assert_eq!(seen(server, translated), Found { peer: true, ourselves: false });
-        assert_eq!(seen(translated, member), Found { peer: false, ourselves: true });
+        assert_eq!(
+            seen(server, member),
+            Found {
+                peer: false,
+                ourselves: false
+            }
+        );
+        assert_eq!(
+            seen(server, translated),
+            Found {
+                peer: true,
+                ourselves: false
+            }
+        );
+        assert_eq!(
+            seen(translated, member),
+            Found {
+                peer: false,
+                ourselves: true
+            }
+        );
         assert!(!detect(INITIATOR, IkeSpi::ZERO, server, member, &[]).any());
     }
 }

@@ -1,8 +1,9 @@
 //! The payloads of a message by kind. Order is free on receipt; what may appear once must not appear twice.
 
 use crate::wire::{
-    Authentication, Certificate, CertificateRequest, Delete, GroupSecurityAssociation, Identification, KeyDownload,
-    KeyExchange, Nonce, Notify, NotifyType, ParseError, Payload, SecurityAssociation, VendorId,
+    Authentication, Certificate, CertificateRequest, Delete, GroupSecurityAssociation,
+    Identification, KeyDownload, KeyExchange, Nonce, Notify, NotifyType, ParseError, Payload,
+    SecurityAssociation, VendorId,
 };
 
 /// Most certificates of a chain; more are refused before any is looked at.
@@ -47,16 +48,30 @@ impl Payloads {
                 }
                 Payload::KeyExchange(value) => once(&mut sorted.key_exchange, value, "KE payload")?,
                 Payload::Nonce(value) => once(&mut sorted.nonce, value, "nonce payload")?,
-                Payload::IdentificationInitiator(value) => once(&mut sorted.initiator, value, "IDi payload")?,
-                Payload::IdentificationResponder(value) => once(&mut sorted.responder, value, "IDr payload")?,
-                Payload::GroupIdentification(value) => once(&mut sorted.group, value, "IDg payload")?,
-                Payload::Authentication(value) => once(&mut sorted.authentication, value, "AUTH payload")?,
-                Payload::GroupSecurityAssociation(value) => once(&mut sorted.policy, value, "GSA payload")?,
+                Payload::IdentificationInitiator(value) => {
+                    once(&mut sorted.initiator, value, "IDi payload")?
+                }
+                Payload::IdentificationResponder(value) => {
+                    once(&mut sorted.responder, value, "IDr payload")?
+                }
+                Payload::GroupIdentification(value) => {
+                    once(&mut sorted.group, value, "IDg payload")?
+                }
+                Payload::Authentication(value) => {
+                    once(&mut sorted.authentication, value, "AUTH payload")?
+                }
+                Payload::GroupSecurityAssociation(value) => {
+                    once(&mut sorted.policy, value, "GSA payload")?
+                }
                 Payload::KeyDownload(value) => once(&mut sorted.key_download, value, "KD payload")?,
                 Payload::Certificate(value) => {
                     if sorted.certificates.len() == MOST_CERTIFICATES {
                         let (field, limit) = ("certificates", MOST_CERTIFICATES);
-                        return Err(ParseError::TooMany { field, offset: 0, limit });
+                        return Err(ParseError::TooMany {
+                            field,
+                            offset: 0,
+                            limit,
+                        });
                     }
                     sorted.certificates.push(value);
                 }
@@ -79,7 +94,9 @@ impl Payloads {
 
     /// The first notification of a type.
     pub(crate) fn notify(&self, notify_type: NotifyType) -> Option<&Notify> {
-        self.notifies.iter().find(|notify| notify.notify_type == notify_type)
+        self.notifies
+            .iter()
+            .find(|notify| notify.notify_type == notify_type)
     }
 
     /// Whether there is a notification of a type.
@@ -89,7 +106,9 @@ impl Payloads {
 
     /// The first error notification.
     pub(crate) fn error(&self) -> Option<&Notify> {
-        self.notifies.iter().find(|notify| notify.notify_type.is_error())
+        self.notifies
+            .iter()
+            .find(|notify| notify.notify_type.is_error())
     }
 
     /// Whether the peer announced our private extensions.

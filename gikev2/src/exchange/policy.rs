@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::crypto::aead::AeadAlgorithm;
 use crate::wire::{
-    DataSaPolicy, GroupSecurityAssociation, KeyWrapId, ProtocolId, RekeySaPolicy, SequenceNumbersId, Spi, Transform,
-    TransformType,
+    DataSaPolicy, GroupSecurityAssociation, KeyWrapId, ProtocolId, RekeySaPolicy,
+    SequenceNumbersId, Spi, Transform, TransformType,
 };
 
 use super::download::Mismatch;
@@ -26,7 +26,10 @@ pub(crate) fn check(gsa: &GroupSecurityAssociation, registration: bool) -> Resul
         }
         check_data(policy)?;
     }
-    let bits = gsa.group_wide.as_ref().and_then(|policy| policy.sender_id_bits);
+    let bits = gsa
+        .group_wide
+        .as_ref()
+        .and_then(|policy| policy.sender_id_bits);
     match bits {
         Some(_) if !registration => Err("GWP_SENDER_ID_BITS is only for registration"),
         Some(bits) if !(1..=32).contains(&bits) => Err("GWP_SENDER_ID_BITS is not 1 to 32"),
@@ -45,7 +48,10 @@ fn check_rekey(policy: &RekeySaPolicy, registration: bool) -> Result<(), Mismatc
     if policy.transform(method).is_some() != registration {
         return Err("GCAUTH belongs into registrations and nowhere else");
     }
-    only(&policy.transforms, &[TransformType::ENCRYPTION, TransformType::KEY_WRAP, method])?;
+    only(
+        &policy.transforms,
+        &[TransformType::ENCRYPTION, TransformType::KEY_WRAP, method],
+    )?;
     rekey_cipher(policy).map(|_| ())
 }
 
@@ -59,7 +65,10 @@ fn check_data(policy: &DataSaPolicy) -> Result<(), Mismatch> {
     if policy.source.addresses.is_ipv4() != policy.destination.addresses.is_ipv4() {
         return Err("a data SA's selectors are of two address families");
     }
-    only(&policy.transforms, &[TransformType::ENCRYPTION, TransformType::SEQUENCE_NUMBERS])?;
+    only(
+        &policy.transforms,
+        &[TransformType::ENCRYPTION, TransformType::SEQUENCE_NUMBERS],
+    )?;
     data_cipher(policy).map(|_| ())
 }
 
@@ -85,7 +94,9 @@ pub(crate) fn rekey_cipher(policy: &RekeySaPolicy) -> Result<AeadAlgorithm, Mism
         .transform(TransformType::ENCRYPTION)
         .and_then(AeadAlgorithm::from_transform)
         .ok_or("the Rekey SA's cipher is not supported")?;
-    let key_wrap = policy.transform(TransformType::KEY_WRAP).map(|transform| KeyWrapId(transform.id));
+    let key_wrap = policy
+        .transform(TransformType::KEY_WRAP)
+        .map(|transform| KeyWrapId(transform.id));
     if key_wrap != Some(KeyWrapId::KW_5649_256) {
         return Err("the Rekey SA's key wrap algorithm is not KW_5649_256");
     }
@@ -97,8 +108,13 @@ pub(crate) fn data_cipher(policy: &DataSaPolicy) -> Result<AeadAlgorithm, Mismat
     if policy.protocol != ProtocolId::ESP {
         return Err("a data SA is not ESP");
     }
-    let numbers = policy.transform(TransformType::SEQUENCE_NUMBERS).map(|transform| SequenceNumbersId(transform.id));
-    if !matches!(numbers, Some(SequenceNumbersId::SEQUENTIAL_32 | SequenceNumbersId::UNSPECIFIED_32)) {
+    let numbers = policy
+        .transform(TransformType::SEQUENCE_NUMBERS)
+        .map(|transform| SequenceNumbersId(transform.id));
+    if !matches!(
+        numbers,
+        Some(SequenceNumbersId::SEQUENTIAL_32 | SequenceNumbersId::UNSPECIFIED_32)
+    ) {
         return Err("a data SA's sequence numbers are not supported");
     }
     policy

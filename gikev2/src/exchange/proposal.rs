@@ -2,7 +2,10 @@
 //!
 //! Nothing weaker than AES-128, SHA-256 and a 128-bit key exchange exists here, so no peer can negotiate it.
 
-use crate::wire::{EncryptionId, KeyExchangeMethod, KeyWrapId, PrfId, Proposal, ProtocolId, Transform, TransformType};
+use crate::wire::{
+    EncryptionId, KeyExchangeMethod, KeyWrapId, PrfId, Proposal, ProtocolId, Transform,
+    TransformType,
+};
 
 /// One way to agree on the secret of an IKE SA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +50,11 @@ const ENCRYPTION: [(EncryptionId, Option<u16>); 3] = [
 ];
 
 /// Pseudorandom functions, the preferred one first.
-const PRF: [PrfId; 3] = [PrfId::HMAC_SHA2_256, PrfId::HMAC_SHA2_384, PrfId::HMAC_SHA2_512];
+const PRF: [PrfId; 3] = [
+    PrfId::HMAC_SHA2_256,
+    PrfId::HMAC_SHA2_384,
+    PrfId::HMAC_SHA2_512,
+];
 
 /// The algorithms of one IKE SA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +76,14 @@ pub(crate) struct Suite {
 /// The proposals an initiator sends: with a key wrap algorithm, and for `childless` authentication with stock peers
 /// the same again without it, because those refuse a proposal with a transform type they do not know.
 pub(crate) fn offer(choices: &[KeyExchangeChoice], childless: bool) -> Vec<Proposal> {
-    let hybrid: Vec<_> = choices.iter().filter(|choice| choice.additional_method().is_some()).collect();
-    let plain: Vec<_> = choices.iter().filter(|choice| choice.additional_method().is_none()).collect();
+    let hybrid: Vec<_> = choices
+        .iter()
+        .filter(|choice| choice.additional_method().is_some())
+        .collect();
+    let plain: Vec<_> = choices
+        .iter()
+        .filter(|choice| choice.additional_method().is_none())
+        .collect();
     let mut proposals = Vec::new();
     for key_wrap in [true, false] {
         if !key_wrap && !childless {
@@ -80,8 +93,10 @@ pub(crate) fn offer(choices: &[KeyExchangeChoice], childless: bool) -> Vec<Propo
             if group.is_empty() {
                 continue;
             }
-            let mut transforms: Vec<Transform> =
-                ENCRYPTION.iter().map(|(id, key_bits)| Transform::encryption(*id, *key_bits)).collect();
+            let mut transforms: Vec<Transform> = ENCRYPTION
+                .iter()
+                .map(|(id, key_bits)| Transform::encryption(*id, *key_bits))
+                .collect();
             transforms.extend(PRF.iter().map(|prf| Transform::prf(*prf)));
             let mut push = |transform: Transform| {
                 if !transforms.contains(&transform) {
@@ -114,34 +129,56 @@ pub(crate) fn choose(
 ) -> Option<(Suite, Proposal)> {
     let key_wraps: &[bool] = if childless { &[true, false] } else { &[true] };
     key_wraps.iter().find_map(|&key_wrap| {
-        choices
-            .iter()
-            .find_map(|&choice| offered.iter().find_map(|proposal| choose_from(proposal, choice, key_wrap)))
+        choices.iter().find_map(|&choice| {
+            offered
+                .iter()
+                .find_map(|proposal| choose_from(proposal, choice, key_wrap))
+        })
     })
 }
 
 /// The answer to one proposal, if it allows `choice`: exactly one transform of each type it uses.
-fn choose_from(proposal: &Proposal, choice: KeyExchangeChoice, key_wrap: bool) -> Option<(Suite, Proposal)> {
+fn choose_from(
+    proposal: &Proposal,
+    choice: KeyExchangeChoice,
+    key_wrap: bool,
+) -> Option<(Suite, Proposal)> {
     if proposal.protocol != ProtocolId::IKE || !proposal.spi.is_empty() {
         return None;
     }
     let pick = |transform_type: TransformType, id: u16| {
-        proposal.of_type(transform_type).find(|transform| transform.id == id && transform.attributes.is_empty())
+        proposal
+            .of_type(transform_type)
+            .find(|transform| transform.id == id && transform.attributes.is_empty())
     };
     let has = |transform_type: TransformType| proposal.of_type(transform_type).next().is_some();
-    let &(encryption, key_bits) =
-        ENCRYPTION.iter().find(|(id, bits)| proposal.transforms.contains(&Transform::encryption(*id, *bits)))?;
-    let prf = *PRF.iter().find(|prf| pick(TransformType::PSEUDORANDOM_FUNCTION, prf.0).is_some())?;
+    let &(encryption, key_bits) = ENCRYPTION.iter().find(|(id, bits)| {
+        proposal
+            .transforms
+            .contains(&Transform::encryption(*id, *bits))
+    })?;
+    let prf = *PRF
+        .iter()
+        .find(|prf| pick(TransformType::PSEUDORANDOM_FUNCTION, prf.0).is_some())?;
     let method = choice.method();
     pick(TransformType::KEY_EXCHANGE, method.0)?;
-    let mut chosen =
-        vec![Transform::encryption(encryption, key_bits), Transform::prf(prf), Transform::key_exchange(method)];
-    let mut rest: Vec<TransformType> = proposal.transforms.iter().map(|transform| transform.transform_type).collect();
+    let mut chosen = vec![
+        Transform::encryption(encryption, key_bits),
+        Transform::prf(prf),
+        Transform::key_exchange(method),
+    ];
+    let mut rest: Vec<TransformType> = proposal
+        .transforms
+        .iter()
+        .map(|transform| transform.transform_type)
+        .collect();
     rest.sort();
     rest.dedup();
     for transform_type in rest {
         match transform_type {
-            TransformType::ENCRYPTION | TransformType::PSEUDORANDOM_FUNCTION | TransformType::KEY_EXCHANGE => {}
+            TransformType::ENCRYPTION
+            | TransformType::PSEUDORANDOM_FUNCTION
+            | TransformType::KEY_EXCHANGE => {}
             TransformType::KEY_WRAP if key_wrap => {
                 chosen.push(pick(transform_type, KeyWrapId::KW_5649_256.0)?.clone());
             }
@@ -151,14 +188,28 @@ fn choose_from(proposal: &Proposal, choice: KeyExchangeChoice, key_wrap: bool) -
             }
             // Only "none" will do: integrity comes with the cipher, and there is one additional key exchange.
             TransformType::INTEGRITY => chosen.push(pick(transform_type, 0)?.clone()),
-            other if other.additional_key_exchange().is_some() => chosen.push(pick(other, 0)?.clone()),
+            other if other.additional_key_exchange().is_some() => {
+                chosen.push(pick(other, 0)?.clone())
+            }
             _ => return None,
         }
     }
     let complete = has(TransformType::KEY_WRAP) == key_wrap
         && (choice.additional_method().is_none() || has(TransformType::ADDITIONAL_KEY_EXCHANGE_1));
-    let suite = Suite { encryption, key_bits, prf, method, additional: choice.additional_method(), key_wrap };
-    complete.then(|| (suite, Proposal::new(proposal.number, ProtocolId::IKE, chosen)))
+    let suite = Suite {
+        encryption,
+        key_bits,
+        prf,
+        method,
+        additional: choice.additional_method(),
+        key_wrap,
+    };
+    complete.then(|| {
+        (
+            suite,
+            Proposal::new(proposal.number, ProtocolId::IKE, chosen),
+        )
+    })
 }
 
 /// The suite in a responder's answer, if it is a legal choice from what we offered.
@@ -168,13 +219,21 @@ pub(crate) fn chosen(offered: &[Proposal], answer: &[Proposal]) -> Option<Suite>
     if answer.protocol != ProtocolId::IKE || !answer.spi.is_empty() {
         return None;
     }
-    if !answer.transforms.iter().all(|transform| offer.transforms.contains(transform)) {
+    if !answer
+        .transforms
+        .iter()
+        .all(|transform| offer.transforms.contains(transform))
+    {
         return None;
     }
     let one = |transform_type: TransformType| {
         let mut found = answer.of_type(transform_type);
         let first = found.next();
-        if found.next().is_some() { None } else { Some(first) }
+        if found.next().is_some() {
+            None
+        } else {
+            Some(first)
+        }
     };
     let encryption = one(TransformType::ENCRYPTION)??;
     let prf = one(TransformType::PSEUDORANDOM_FUNCTION)??;
@@ -217,7 +276,10 @@ mod tests {
     fn a_plain_offer_is_answered_without_an_additional_key_exchange() {
         let offered = offer(&[KeyExchangeChoice::P384], false);
         let (suite, answer) = choose(&offered, &ALL, false).expect("a choice");
-        assert_eq!((suite.method, suite.additional), (KeyExchangeMethod::ECP_384, None));
+        assert_eq!(
+            (suite.method, suite.additional),
+            (KeyExchangeMethod::ECP_384, None)
+        );
         assert_eq!(chosen(&offered, &[answer]), Some(suite));
         assert!(choose(&offered, &[KeyExchangeChoice::P256], false).is_none());
     }
@@ -225,14 +287,18 @@ mod tests {
     #[test]
     fn a_proposal_with_an_unknown_transform_type_is_refused_as_a_whole() {
         let mut offered = offer(&[KeyExchangeChoice::X25519], false);
-        offered[0].transforms.push(Transform::new(TransformType(200), 1));
+        offered[0]
+            .transforms
+            .push(Transform::new(TransformType(200), 1));
         assert!(choose(&offered, &ALL, true).is_none());
     }
 
     #[test]
     fn an_unknown_id_rules_out_only_that_transform() {
         let mut offered = offer(&[KeyExchangeChoice::X25519], false);
-        offered[0].transforms.insert(0, Transform::new(TransformType::PSEUDORANDOM_FUNCTION, 999));
+        offered[0]
+            .transforms
+            .insert(0, Transform::new(TransformType::PSEUDORANDOM_FUNCTION, 999));
         assert!(choose(&offered, &ALL, false).is_some());
     }
 
@@ -251,10 +317,17 @@ mod tests {
     #[test]
     fn an_additional_key_exchange_of_none_is_a_legal_plain_choice() {
         let mut offered = offer(&[KeyExchangeChoice::X25519MlKem768], false);
-        offered[0].transforms.push(Transform::additional_key_exchange(KeyExchangeMethod::NONE));
-        let (suite, answer) = choose(&offered, &[KeyExchangeChoice::X25519], false).expect("a choice");
+        offered[0]
+            .transforms
+            .push(Transform::additional_key_exchange(KeyExchangeMethod::NONE));
+        let (suite, answer) =
+            choose(&offered, &[KeyExchangeChoice::X25519], false).expect("a choice");
         assert_eq!(suite.additional, None);
-        assert!(answer.transforms.contains(&Transform::additional_key_exchange(KeyExchangeMethod::NONE)));
+        assert!(
+            answer
+                .transforms
+                .contains(&Transform::additional_key_exchange(KeyExchangeMethod::NONE))
+        );
     }
 
     #[test]
@@ -262,11 +335,17 @@ mod tests {
         let offered = offer(&ALL, false);
         let (_, answer) = choose(&offered, &ALL, false).expect("a choice");
         let mut added = answer.clone();
-        added.transforms.push(Transform::new(TransformType::INTEGRITY, 2));
+        added
+            .transforms
+            .push(Transform::new(TransformType::INTEGRITY, 2));
         let mut dropped = answer.clone();
-        dropped.transforms.retain(|transform| transform.transform_type != TransformType::KEY_WRAP);
+        dropped
+            .transforms
+            .retain(|transform| transform.transform_type != TransformType::KEY_WRAP);
         let mut doubled = answer.clone();
-        doubled.transforms.push(Transform::prf(PrfId::HMAC_SHA2_512));
+        doubled
+            .transforms
+            .push(Transform::prf(PrfId::HMAC_SHA2_512));
         for bad in [added, dropped, doubled] {
             assert_eq!(chosen(&offered, &[bad]), None);
         }

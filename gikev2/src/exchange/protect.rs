@@ -33,15 +33,27 @@ pub(crate) fn seal(
     chain: &Chain,
     fragment_size: Option<usize>,
 ) -> Result<Vec<Vec<u8>>, WriteError> {
-    let whole = chain.octets.len().saturating_add(HEADER_LENGTH + ENCRYPTED_OVERHEAD);
+    let whole = chain
+        .octets
+        .len()
+        .saturating_add(HEADER_LENGTH + ENCRYPTED_OVERHEAD);
     let Some(size) = fragment_size.filter(|size| whole > *size) else {
         return Ok(vec![encrypted::seal(header, key, iv(0), chain)?]);
     };
-    let room = size.max(SMALLEST_FRAGMENT_SIZE).saturating_sub(FRAGMENT_MESSAGE_OVERHEAD).max(1);
+    let room = size
+        .max(SMALLEST_FRAGMENT_SIZE)
+        .saturating_sub(FRAGMENT_MESSAGE_OVERHEAD)
+        .max(1);
     let total = chain.octets.len().div_ceil(room);
-    let too_long =
-        WriteError::TooLong { field: "fragments", limit: usize::from(MAXIMUM_FRAGMENTS), found: total };
-    let total = u16::try_from(total).ok().filter(|total| *total <= MAXIMUM_FRAGMENTS).ok_or(too_long)?;
+    let too_long = WriteError::TooLong {
+        field: "fragments",
+        limit: usize::from(MAXIMUM_FRAGMENTS),
+        found: total,
+    };
+    let total = u16::try_from(total)
+        .ok()
+        .filter(|total| *total <= MAXIMUM_FRAGMENTS)
+        .ok_or(too_long)?;
     (1..=total)
         .zip(chain.octets.chunks(room))
         .map(|(number, part)| {
@@ -62,7 +74,12 @@ pub(crate) enum Opened {
 }
 
 /// Verifies and decrypts what `message` protects, putting fragments together.
-pub(crate) fn open(now: Instant, message: &Message<'_>, key: &AeadKey, reassembly: &mut Reassembly) -> Opened {
+pub(crate) fn open(
+    now: Instant,
+    message: &Message<'_>,
+    key: &AeadKey,
+    reassembly: &mut Reassembly,
+) -> Opened {
     match &message.protected {
         None => Opened::Refused,
         Some(Protected::Whole(payload)) => match payload.open(key) {
@@ -77,7 +94,9 @@ pub(crate) fn open(now: Instant, message: &Message<'_>, key: &AeadKey, reassembl
             if !reassembly.wants(message_id, payload.position) {
                 return Opened::Refused;
             }
-            let Ok(octets) = payload.open(key) else { return Opened::Refused };
+            let Ok(octets) = payload.open(key) else {
+                return Opened::Refused;
+            };
             let part = Part {
                 message_id,
                 position: payload.position,

@@ -55,7 +55,10 @@ impl Reassembly {
     /// Whether a fragment with these numbers is worth decrypting: numbers in range, not a duplicate, and not from a
     /// smaller cut of the message than the one already being collected.
     pub(crate) fn wants(&self, message_id: u32, position: FragmentNumber) -> bool {
-        if position.number == 0 || position.number > position.total || position.total > MAXIMUM_FRAGMENTS {
+        if position.number == 0
+            || position.number > position.total
+            || position.total > MAXIMUM_FRAGMENTS
+        {
             return false;
         }
         match &self.set {
@@ -72,7 +75,13 @@ impl Reassembly {
     ///
     /// A larger Total Fragments restarts the collection, because the sender has cut the message anew.
     pub(crate) fn store(&mut self, now: Instant, part: Part) -> Option<(Chain, u8)> {
-        let Part { message_id, position, first, flags, octets } = part;
+        let Part {
+            message_id,
+            position,
+            first,
+            flags,
+            octets,
+        } = part;
         if !self.wants(message_id, position) {
             return None;
         }
@@ -107,7 +116,13 @@ impl Reassembly {
         for chunk in set.chunks.values() {
             octets.extend_from_slice(chunk);
         }
-        Some((Chain { first: set.first, octets }, set.flags))
+        Some((
+            Chain {
+                first: set.first,
+                octets,
+            },
+            set.flags,
+        ))
     }
 
     /// When the incomplete set must be forgotten.
@@ -146,7 +161,11 @@ mod tests {
         Part {
             message_id: 7,
             position: at(number, total),
-            first: if number == 1 { PayloadType::NOTIFY } else { PayloadType::NONE },
+            first: if number == 1 {
+                PayloadType::NOTIFY
+            } else {
+                PayloadType::NONE
+            },
             flags: if number == 1 { 5 } else { 0 },
             octets: Zeroizing::new(octets.to_vec()),
         }

@@ -20,7 +20,11 @@ pub struct RetransmissionPolicy {
 
 impl Default for RetransmissionPolicy {
     fn default() -> Self {
-        Self { initial: Duration::from_millis(500), maximum: Duration::from_secs(8), repetitions: 7 }
+        Self {
+            initial: Duration::from_millis(500),
+            maximum: Duration::from_secs(8),
+            repetitions: 7,
+        }
     }
 }
 
@@ -69,7 +73,11 @@ impl Outstanding {
         now: Instant,
         entropy: &mut dyn Entropy,
     ) -> Self {
-        Self { datagrams, repetition: 0, deadline: now + policy.wait(0, entropy) }
+        Self {
+            datagrams,
+            repetition: 0,
+            deadline: now + policy.wait(0, entropy),
+        }
     }
 
     /// The datagrams of the request, without the non-ESP marker.
@@ -124,16 +132,29 @@ mod tests {
 
     #[test]
     fn a_request_is_repeated_the_given_number_of_times_and_then_given_up() {
-        let policy = RetransmissionPolicy { repetitions: 3, ..RetransmissionPolicy::default() };
+        let policy = RetransmissionPolicy {
+            repetitions: 3,
+            ..RetransmissionPolicy::default()
+        };
         let mut entropy = Fixed(1);
-        let mut outstanding = Outstanding::new(vec![vec![1]], &policy, Instant::now(), &mut entropy);
+        let mut outstanding =
+            Outstanding::new(vec![vec![1]], &policy, Instant::now(), &mut entropy);
         let before = outstanding.deadline() - Duration::from_millis(1);
-        assert_eq!(outstanding.handle_timeout(&policy, before, &mut entropy), Due::NotYet);
+        assert_eq!(
+            outstanding.handle_timeout(&policy, before, &mut entropy),
+            Due::NotYet
+        );
         for _ in 0..3 {
             let now = outstanding.deadline();
-            assert_eq!(outstanding.handle_timeout(&policy, now, &mut entropy), Due::Repeat);
+            assert_eq!(
+                outstanding.handle_timeout(&policy, now, &mut entropy),
+                Due::Repeat
+            );
         }
         let now = outstanding.deadline();
-        assert_eq!(outstanding.handle_timeout(&policy, now, &mut entropy), Due::GiveUp);
+        assert_eq!(
+            outstanding.handle_timeout(&policy, now, &mut entropy),
+            Due::GiveUp
+        );
     }
 }

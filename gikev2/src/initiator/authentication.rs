@@ -33,7 +33,9 @@ impl Initiator {
                     .prove_certificate(Role::Initiator, own, credentials, &keyed.peer.hashes)
                     .map_err(InitiatorError::Authentication)?;
                 payloads.extend(certificates.into_iter().map(Payload::Certificate));
-                payloads.push(Payload::CertificateRequest(credentials.certificate_request()));
+                payloads.push(Payload::CertificateRequest(
+                    credentials.certificate_request(),
+                ));
                 authentication
             }
         };
@@ -48,13 +50,21 @@ impl Initiator {
             }
             Purpose::ChildlessAuthentication => {
                 if !keyed.peer.childless {
-                    return Err(InitiatorError::PayloadSet("the peer cannot do childless IKE_AUTH"));
+                    return Err(InitiatorError::PayloadSet(
+                        "the peer cannot do childless IKE_AUTH",
+                    ));
                 }
                 ExchangeType::IKE_AUTH
             }
         };
         let fragmentation = keyed.peer.fragmentation;
-        self.send_request(turn, &mut keyed.schedule, fragmentation, exchange, &payloads)?;
+        self.send_request(
+            turn,
+            &mut keyed.schedule,
+            fragmentation,
+            exchange,
+            &payloads,
+        )?;
         self.state = State::Authenticating(keyed);
         Ok(())
     }
@@ -83,10 +93,16 @@ impl Initiator {
             }
         };
         let Keyed { schedule, peer, .. } = *keyed;
-        let secured = Box::new(Secured { schedule, peer, identity });
+        let secured = Box::new(Secured {
+            schedule,
+            peer,
+            identity,
+        });
         match &self.config.purpose {
             Purpose::ChildlessAuthentication => {
-                self.events.push_back(Event::Authenticated { peer: secured.identity.clone() });
+                self.events.push_back(Event::Authenticated {
+                    peer: secured.identity.clone(),
+                });
                 self.state = State::Established(secured, Pending::Nothing);
             }
             Purpose::Registration(parameters) => {
@@ -111,11 +127,16 @@ impl Initiator {
             self.state = State::Established(secured, Pending::Nothing);
             return self.events.push_back(Event::Refused(refusal));
         }
-        let terms = Terms { schedule: &secured.schedule, peer: &secured.identity, parameters };
+        let terms = Terms {
+            schedule: &secured.schedule,
+            peer: &secured.identity,
+            parameters,
+        };
         match unwrap_registration(&terms, answer) {
             Ok(registration) => {
                 self.state = State::Established(secured, Pending::Nothing);
-                self.events.push_back(Event::Registered(Box::new(registration)));
+                self.events
+                    .push_back(Event::Registered(Box::new(registration)));
             }
             Err(error) => self.fail(error),
         }
@@ -129,20 +150,33 @@ impl Initiator {
         message_id: u32,
         answer: &Payloads,
     ) -> Result<Identification, AuthenticationError> {
-        let identity = answer.responder.as_ref().ok_or(AuthenticationError::Missing)?;
-        let authentication = answer.authentication.as_ref().ok_or(AuthenticationError::Missing)?;
+        let identity = answer
+            .responder
+            .as_ref()
+            .ok_or(AuthenticationError::Missing)?;
+        let authentication = answer
+            .authentication
+            .as_ref()
+            .ok_or(AuthenticationError::Missing)?;
         let allowed = &self.config.key_server_identities;
         if !allowed.iter().any(|pattern| pattern.matches(identity)) {
             return Err(AuthenticationError::IdentityNotAllowed);
         }
-        let proofs = Proofs { schedule: &keyed.schedule, transcript: &keyed.transcript, message_id };
+        let proofs = Proofs {
+            schedule: &keyed.schedule,
+            transcript: &keyed.transcript,
+            message_id,
+        };
         match (&self.config.credentials, authentication) {
             (Credentials::PreSharedKey(key), Authentication::SharedKey(mic)) => {
                 proofs.verify_shared_key(Role::Responder, identity, key, mic)?;
             }
             (
                 Credentials::Certificate(credentials),
-                Authentication::Signature { algorithm_identifier, signature },
+                Authentication::Signature {
+                    algorithm_identifier,
+                    signature,
+                },
             ) => {
                 proofs.verify_certificate(&SignedProof {
                     prover: Role::Responder,
@@ -161,25 +195,40 @@ impl Initiator {
 
     /// Tells a peer that failed to prove itself, once; no answer is awaited (RFC 7296 §2.21.2).
     fn denounce(&mut self, turn: &mut Turn<'_>, mut keyed: Box<Keyed>) {
-        let payloads = [Payload::Notify(Notify::empty(NotifyType::AUTHENTICATION_FAILED))];
+        let payloads = [Payload::Notify(Notify::empty(
+            NotifyType::AUTHENTICATION_FAILED,
+        ))];
         let fragmentation = keyed.peer.fragmentation;
         let exchange = ExchangeType::INFORMATIONAL;
-        let _ = self.send_request(turn, &mut keyed.schedule, fragmentation, exchange, &payloads);
+        let _ = self.send_request(
+            turn,
+            &mut keyed.schedule,
+            fragmentation,
+            exchange,
+            &payloads,
+        );
     }
 }
 
 /// IDg, SAg and notifications of a registration.
-pub(super) fn registration_payloads(parameters: &RegistrationParameters, ours: bool) -> Vec<Payload> {
+pub(super) fn registration_payloads(
+    parameters: &RegistrationParameters,
+    ours: bool,
+) -> Vec<Payload> {
     let mut payloads = vec![Payload::GroupIdentification(parameters.group.clone())];
     if !parameters.capabilities.is_empty() {
         let proposals = parameters.capabilities.clone();
-        payloads.push(Payload::SecurityAssociation(SecurityAssociation { proposals }));
+        payloads.push(Payload::SecurityAssociation(SecurityAssociation {
+            proposals,
+        }));
     }
     if let Some(sender_ids) = parameters.sender_ids {
         payloads.push(Payload::Notify(Notify::group_sender(sender_ids)));
     }
     if parameters.acknowledges && ours {
-        payloads.push(Payload::Notify(Notify::empty(NotifyType::GETVPN_REKEY_ACKNOWLEDGEMENT)));
+        payloads.push(Payload::Notify(Notify::empty(
+            NotifyType::GETVPN_REKEY_ACKNOWLEDGEMENT,
+        )));
     }
     payloads
 }

@@ -9,7 +9,10 @@ use crate::exchange::message_id::Position;
 use crate::exchange::payloads::Payloads;
 use crate::exchange::protect::{self, Opened};
 use crate::wire::payload::Chain;
-use crate::wire::{Delete, ExchangeType, Identification, Message, Notify, NotifyType, ParseError, Payload, Protected};
+use crate::wire::{
+    Delete, ExchangeType, Identification, Message, Notify, NotifyType, ParseError, Payload,
+    Protected,
+};
 
 use super::authentication::registration_payloads;
 use super::state::{Pending, Secured, State};
@@ -25,13 +28,30 @@ pub(super) struct Answered {
 impl Initiator {
     /// Registers to another group, or to the same one again, over the IKE SA that is up (GSA_REGISTRATION).
     /// Answers `false` when that is not possible now.
-    pub fn register(&mut self, now: Instant, parameters: RegistrationParameters, entropy: &mut dyn Entropy) -> bool {
-        let Some(ours) = self.idle(|secured| secured.schedule.suite().key_wrap.then_some(secured.peer.ours)) else {
+    pub fn register(
+        &mut self,
+        now: Instant,
+        parameters: RegistrationParameters,
+        entropy: &mut dyn Entropy,
+    ) -> bool {
+        let Some(ours) = self.idle(|secured| {
+            secured
+                .schedule
+                .suite()
+                .key_wrap
+                .then_some(secured.peer.ours)
+        }) else {
             return false;
         };
         let payloads = registration_payloads(&parameters, ours);
         let pending = Pending::Register(Box::new(parameters));
-        self.ask(now, ExchangeType::GSA_REGISTRATION, &payloads, pending, entropy)
+        self.ask(
+            now,
+            ExchangeType::GSA_REGISTRATION,
+            &payloads,
+            pending,
+            entropy,
+        )
     }
 
     /// Leaves `group`: `unacceptable` says that its policy cannot be used here (NO_PROPOSAL_CHOSEN) rather than any
@@ -43,22 +63,46 @@ impl Initiator {
         unacceptable: bool,
         entropy: &mut dyn Entropy,
     ) -> bool {
-        let reason =
-            if unacceptable { NotifyType::NO_PROPOSAL_CHOSEN } else { NotifyType::REGISTRATION_FAILED };
-        let payloads = [Payload::GroupIdentification(group.clone()), Payload::Notify(Notify::empty(reason))];
-        self.ask(now, ExchangeType::GSA_REGISTRATION, &payloads, Pending::Leave, entropy)
+        let reason = if unacceptable {
+            NotifyType::NO_PROPOSAL_CHOSEN
+        } else {
+            NotifyType::REGISTRATION_FAILED
+        };
+        let payloads = [
+            Payload::GroupIdentification(group.clone()),
+            Payload::Notify(Notify::empty(reason)),
+        ];
+        self.ask(
+            now,
+            ExchangeType::GSA_REGISTRATION,
+            &payloads,
+            Pending::Leave,
+            entropy,
+        )
     }
 
     /// Asks the key server whether it is alive: [`Event::Failed`] follows when it is not. Answers `false` when
     /// that is not possible now.
     pub fn probe(&mut self, now: Instant, entropy: &mut dyn Entropy) -> bool {
-        self.ask(now, ExchangeType::INFORMATIONAL, &[], Pending::Probe, entropy)
+        self.ask(
+            now,
+            ExchangeType::INFORMATIONAL,
+            &[],
+            Pending::Probe,
+            entropy,
+        )
     }
 
     /// Deletes the IKE SA. Answers `false` when that is not possible now.
     pub fn delete(&mut self, now: Instant, entropy: &mut dyn Entropy) -> bool {
         let payloads = [Payload::Delete(Delete::IkeSa)];
-        self.ask(now, ExchangeType::INFORMATIONAL, &payloads, Pending::Delete, entropy)
+        self.ask(
+            now,
+            ExchangeType::INFORMATIONAL,
+            &payloads,
+            Pending::Delete,
+            entropy,
+        )
     }
 
     /// Something about the IKE SA when it is up and no request is on its way.
@@ -80,13 +124,28 @@ impl Initiator {
         if self.idle(|_| Some(())).is_none() {
             return false;
         }
-        let State::Established(mut secured, _) = std::mem::replace(&mut self.state, State::Closed) else {
+        let State::Established(mut secured, _) = std::mem::replace(&mut self.state, State::Closed)
+        else {
             return false;
         };
         let fragmentation = secured.peer.fragmentation;
-        let mut turn = Turn { now, unix_time: 0, entropy };
-        let sent = self.send_request(&mut turn, &mut secured.schedule, fragmentation, exchange, payloads);
-        let pending = if sent.is_ok() { pending } else { Pending::Nothing };
+        let mut turn = Turn {
+            now,
+            unix_time: 0,
+            entropy,
+        };
+        let sent = self.send_request(
+            &mut turn,
+            &mut secured.schedule,
+            fragmentation,
+            exchange,
+            payloads,
+        );
+        let pending = if sent.is_ok() {
+            pending
+        } else {
+            Pending::Nothing
+        };
         self.state = State::Established(secured, pending);
         sent.is_ok()
     }
@@ -107,7 +166,10 @@ impl Initiator {
         if matches!(message.protected, Some(Protected::Fragment(_))) && !fragmentation {
             return;
         }
-        let Opened::Complete(chain, flags) = schedule.open(turn.now, message, &mut self.reassembly) else { return };
+        let Opened::Complete(chain, flags) = schedule.open(turn.now, message, &mut self.reassembly)
+        else {
+            return;
+        };
         self.outstanding = None;
         let answer = match chain.parse().and_then(Payloads::sort) {
             Ok(answer) => answer,
@@ -115,7 +177,11 @@ impl Initiator {
         };
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Intermediate(mut keyed, key_exchange) => {
-                if keyed.schedule.fold(Role::Responder, &header, flags, &chain).is_err() {
+                if keyed
+                    .schedule
+                    .fold(Role::Responder, &header, flags, &chain)
+                    .is_err()
+                {
                     return self.fail(InitiatorError::PayloadSet("IKE_INTERMEDIATE is too long"));
                 }
                 self.handle_intermediate_answer(turn, keyed, &key_exchange, &answer);
@@ -139,7 +205,12 @@ impl Initiator {
     }
 
     /// Takes in a request of the key server: liveness or Delete.
-    pub(super) fn handle_request(&mut self, turn: &mut Turn<'_>, message: &Message<'_>, octets: &[u8]) {
+    pub(super) fn handle_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        message: &Message<'_>,
+        octets: &[u8],
+    ) {
         let header = message.header;
         match self.window.position(header.message_id) {
             Position::Outside => return,
@@ -158,39 +229,74 @@ impl Initiator {
             Position::Next => {}
         }
         let allowed = [ExchangeType::INFORMATIONAL, ExchangeType::CREATE_CHILD_SA];
-        let State::Established(secured, _) = &self.state else { return };
+        let State::Established(secured, _) = &self.state else {
+            return;
+        };
         // What a key server asks here is short; a fragmented request is none of ours.
-        if !allowed.contains(&header.exchange) || !matches!(message.protected, Some(Protected::Whole(_))) {
+        if !allowed.contains(&header.exchange)
+            || !matches!(message.protected, Some(Protected::Whole(_)))
+        {
             return;
         }
-        let Opened::Complete(chain, _) = secured.schedule.open(turn.now, message, &mut self.reassembly) else {
+        let Opened::Complete(chain, _) =
+            secured
+                .schedule
+                .open(turn.now, message, &mut self.reassembly)
+        else {
             return;
         };
         self.window.advance();
         let request = chain.parse().and_then(Payloads::sort);
-        let deleted = request.as_ref().is_ok_and(|request| request.deletes.contains(&Delete::IkeSa));
+        let deleted = request
+            .as_ref()
+            .is_ok_and(|request| request.deletes.contains(&Delete::IkeSa));
         let answer: Vec<Payload> = match request {
             Err(ParseError::UnsupportedCriticalPayload { payload_type }) => {
-                vec![Payload::Notify(Notify::unsupported_critical_payload(payload_type))]
+                vec![Payload::Notify(Notify::unsupported_critical_payload(
+                    payload_type,
+                ))]
             }
             Err(_) => vec![Payload::Notify(Notify::empty(NotifyType::INVALID_SYNTAX))],
             Ok(_) if header.exchange == ExchangeType::CREATE_CHILD_SA => {
-                vec![Payload::Notify(Notify::empty(NotifyType::NO_ADDITIONAL_SAS))]
+                vec![Payload::Notify(Notify::empty(
+                    NotifyType::NO_ADDITIONAL_SAS,
+                ))]
             }
             Ok(_) => Vec::new(),
         };
-        self.send_answer(header.exchange, header.message_id, sha256(&[octets]), &answer);
+        self.send_answer(
+            header.exchange,
+            header.message_id,
+            sha256(&[octets]),
+            &answer,
+        );
         if deleted {
             self.close(Event::Deleted);
         }
     }
 
-    fn send_answer(&mut self, exchange: ExchangeType, message_id: u32, request: [u8; 32], payloads: &[Payload]) {
+    fn send_answer(
+        &mut self,
+        exchange: ExchangeType,
+        message_id: u32,
+        request: [u8; 32],
+        payloads: &[Payload],
+    ) {
         let header = self.header(exchange, true, message_id);
-        let State::Established(secured, _) = &mut self.state else { return };
-        let Ok(chain) = Chain::write(payloads) else { return };
-        let Ok(datagrams) = secured.schedule.seal(&header, &chain, None) else { return };
-        self.answered = Some(Answered { message_id, request, datagrams: datagrams.clone() });
+        let State::Established(secured, _) = &mut self.state else {
+            return;
+        };
+        let Ok(chain) = Chain::write(payloads) else {
+            return;
+        };
+        let Ok(datagrams) = secured.schedule.seal(&header, &chain, None) else {
+            return;
+        };
+        self.answered = Some(Answered {
+            message_id,
+            request,
+            datagrams: datagrams.clone(),
+        });
         self.transmit(datagrams);
     }
 }

@@ -87,7 +87,11 @@ impl Initiator {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         };
-        if let Err(error) = initiator.start(&mut Turn { now, unix_time: 0, entropy }) {
+        if let Err(error) = initiator.start(&mut Turn {
+            now,
+            unix_time: 0,
+            entropy,
+        }) {
             initiator.fail(error);
         }
         initiator
@@ -104,16 +108,30 @@ impl Initiator {
         datagram: &[u8],
         entropy: &mut dyn Entropy,
     ) {
-        let Some(octets) = without_marker(local, remote, datagram) else { return };
-        let Ok(message) = Message::parse(octets) else { return };
+        let Some(octets) = without_marker(local, remote, datagram) else {
+            return;
+        };
+        let Ok(message) = Message::parse(octets) else {
+            return;
+        };
         let header = message.header;
         let from_responder = !header.flags.is_initiator();
-        if header.initiator_spi != self.initiator_spi || !from_responder || remote.ip() != self.remote.ip() {
+        if header.initiator_spi != self.initiator_spi
+            || !from_responder
+            || remote.ip() != self.remote.ip()
+        {
             return;
         }
-        let mut turn = Turn { now, unix_time, entropy };
+        let mut turn = Turn {
+            now,
+            unix_time,
+            entropy,
+        };
         if matches!(self.state, State::Opening(_)) {
-            if header.exchange == ExchangeType::IKE_SA_INIT && header.flags.is_response() && header.message_id == 0 {
+            if header.exchange == ExchangeType::IKE_SA_INIT
+                && header.flags.is_response()
+                && header.message_id == 0
+            {
                 self.handle_opening_answer(&mut turn, local, remote, message, octets);
             }
             return;
@@ -131,8 +149,13 @@ impl Initiator {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.reassembly.handle_timeout(now);
-        let Some(sent) = &mut self.outstanding else { return };
-        match sent.outstanding.handle_timeout(&self.config.retransmission, now, entropy) {
+        let Some(sent) = &mut self.outstanding else {
+            return;
+        };
+        match sent
+            .outstanding
+            .handle_timeout(&self.config.retransmission, now, entropy)
+        {
             Due::NotYet => {}
             Due::Repeat => {
                 let hint = match &mut self.state {
@@ -161,8 +184,14 @@ impl Initiator {
 
     /// When [`Self::handle_timeout`] is due, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let repetition = self.outstanding.as_ref().map(|sent| (sent.outstanding.deadline(), "retransmission"));
-        let reassembly = self.reassembly.deadline().map(|deadline| (deadline, "reassembly"));
+        let repetition = self
+            .outstanding
+            .as_ref()
+            .map(|sent| (sent.outstanding.deadline(), "retransmission"));
+        let reassembly = self
+            .reassembly
+            .deadline()
+            .map(|deadline| (deadline, "reassembly"));
         [repetition, reassembly].into_iter().flatten().min()
     }
 
@@ -178,7 +207,10 @@ impl Initiator {
 
     /// Nobody answers any more.
     fn give_up(&mut self) {
-        let exchange = self.outstanding.as_ref().map_or(ExchangeType::INFORMATIONAL, |sent| sent.exchange);
+        let exchange = self
+            .outstanding
+            .as_ref()
+            .map_or(ExchangeType::INFORMATIONAL, |sent| sent.exchange);
         match &mut self.state {
             State::Opening(opening) => {
                 let error = opening.hint.take();
@@ -204,15 +236,33 @@ impl Initiator {
         let (local, remote) = (self.local, self.remote);
         for message in messages {
             let payload = with_marker(local, remote, message);
-            self.transmits.push_back(Transmit { local, remote, payload });
+            self.transmits.push_back(Transmit {
+                local,
+                remote,
+                payload,
+            });
         }
     }
 
     /// Sends a request and waits for its answer.
-    fn send(&mut self, turn: &mut Turn<'_>, exchange: ExchangeType, message_id: u32, datagrams: Vec<Vec<u8>>) {
-        let outstanding =
-            Outstanding::new(datagrams.clone(), &self.config.retransmission, turn.now, turn.entropy);
-        self.outstanding = Some(Sent { exchange, message_id, outstanding });
+    fn send(
+        &mut self,
+        turn: &mut Turn<'_>,
+        exchange: ExchangeType,
+        message_id: u32,
+        datagrams: Vec<Vec<u8>>,
+    ) {
+        let outstanding = Outstanding::new(
+            datagrams.clone(),
+            &self.config.retransmission,
+            turn.now,
+            turn.entropy,
+        );
+        self.outstanding = Some(Sent {
+            exchange,
+            message_id,
+            outstanding,
+        });
         self.transmit(datagrams);
     }
 
@@ -226,15 +276,21 @@ impl Initiator {
         payloads: &[Payload],
     ) -> Result<(), InitiatorError> {
         let unusable = |_| InitiatorError::Configuration("a request does not fit its format");
-        let message_id =
-            self.own_requests.take().ok_or(InitiatorError::Configuration("message IDs are used up"))?;
+        let message_id = self
+            .own_requests
+            .take()
+            .ok_or(InitiatorError::Configuration("message IDs are used up"))?;
         let chain = Chain::write(payloads).map_err(unusable)?;
         let header = self.header(exchange, false, message_id);
         if exchange == ExchangeType::IKE_INTERMEDIATE {
-            schedule.fold(Role::Initiator, &header, 0, &chain).map_err(unusable)?;
+            schedule
+                .fold(Role::Initiator, &header, 0, &chain)
+                .map_err(unusable)?;
         }
         let fragment_size = fragmentation.then_some(self.config.fragment_size);
-        let datagrams = schedule.seal(&header, &chain, fragment_size).map_err(unusable)?;
+        let datagrams = schedule
+            .seal(&header, &chain, fragment_size)
+            .map_err(unusable)?;
         self.send(turn, exchange, message_id, datagrams);
         Ok(())
     }

@@ -11,8 +11,8 @@ use crate::exchange::payloads::Payloads;
 use crate::exchange::proposal;
 use crate::wire::message::write_clear;
 use crate::wire::{
-    ExchangeType, IkeSpi, KeyExchange, KeyExchangeMethod, Message, Nonce, Notify, NotifyType, Payload,
-    SecurityAssociation, VendorId,
+    ExchangeType, IkeSpi, KeyExchange, KeyExchangeMethod, Message, Nonce, Notify, NotifyType,
+    Payload, SecurityAssociation, VendorId,
 };
 
 use super::state::{Keyed, Opening, Peer, State};
@@ -28,9 +28,12 @@ impl Initiator {
     /// Sends the first IKE_SA_INIT request.
     pub(super) fn start(&mut self, turn: &mut Turn<'_>) -> Result<(), InitiatorError> {
         let choices = &self.config.key_exchanges;
-        let first = choices.first().ok_or(InitiatorError::Configuration("no key exchange to offer"))?;
-        let key_exchange = PendingKeyExchange::new(first.method(), turn.entropy)
-            .map_err(|_| InitiatorError::Configuration("the key exchange method is not available"))?;
+        let first = choices
+            .first()
+            .ok_or(InitiatorError::Configuration("no key exchange to offer"))?;
+        let key_exchange = PendingKeyExchange::new(first.method(), turn.entropy).map_err(|_| {
+            InitiatorError::Configuration("the key exchange method is not available")
+        })?;
         let mut nonce = vec![0; NONCE_LENGTH];
         turn.entropy.fill(&mut nonce);
         let childless = matches!(self.config.purpose, Purpose::ChildlessAuthentication);
@@ -48,24 +51,38 @@ impl Initiator {
         self.send_opening(turn, opening)
     }
 
-    fn send_opening(&mut self, turn: &mut Turn<'_>, mut opening: Opening) -> Result<(), InitiatorError> {
+    fn send_opening(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut opening: Opening,
+    ) -> Result<(), InitiatorError> {
         let mut payloads = Vec::new();
         if let Some(cookie) = &opening.cookie {
             payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, cookie)));
         }
-        payloads.push(Payload::SecurityAssociation(SecurityAssociation { proposals: opening.offer.clone() }));
+        payloads.push(Payload::SecurityAssociation(SecurityAssociation {
+            proposals: opening.offer.clone(),
+        }));
         payloads.push(Payload::KeyExchange(KeyExchange {
             method: opening.key_exchange.method(),
             data: opening.key_exchange.public_value().to_vec(),
         }));
         payloads.push(Payload::Nonce(Nonce(opening.nonce.clone())));
-        payloads.extend(nat::notifications(self.initiator_spi, IkeSpi::ZERO, self.local, self.remote));
-        for notify_type in
-            [NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED]
-        {
+        payloads.extend(nat::notifications(
+            self.initiator_spi,
+            IkeSpi::ZERO,
+            self.local,
+            self.remote,
+        ));
+        for notify_type in [
+            NotifyType::IKEV2_FRAGMENTATION_SUPPORTED,
+            NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED,
+        ] {
             payloads.push(Payload::Notify(Notify::empty(notify_type)));
         }
-        payloads.push(Payload::Notify(Notify::signature_hash_algorithms(&authentication::VERIFIABLE_HASHES)));
+        payloads.push(Payload::Notify(Notify::signature_hash_algorithms(
+            &authentication::VERIFIABLE_HASHES,
+        )));
         payloads.push(Payload::VendorId(VendorId::ours()));
         let header = self.header(ExchangeType::IKE_SA_INIT, false, 0);
         let request = write_clear(&header, &payloads)
@@ -87,12 +104,21 @@ impl Initiator {
         octets: &[u8],
     ) {
         let header = message.header;
-        let Ok(answer) = Payloads::sort(message.clear) else { return };
-        let State::Opening(opening) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        let Ok(answer) = Payloads::sort(message.clear) else {
+            return;
+        };
+        let State::Opening(opening) = std::mem::replace(&mut self.state, State::Closed) else {
+            return;
+        };
         let stay = |initiator: &mut Self, opening| initiator.state = State::Opening(opening);
 
-        if let Some(notify) = answer.notify(NotifyType::COOKIE).filter(|_| answer.security_association.is_none()) {
-            if !(1..=64).contains(&notify.data.len()) || opening.cookie.as_deref() == Some(notify.data.as_slice()) {
+        if let Some(notify) = answer
+            .notify(NotifyType::COOKIE)
+            .filter(|_| answer.security_association.is_none())
+        {
+            if !(1..=64).contains(&notify.data.len())
+                || opening.cookie.as_deref() == Some(notify.data.as_slice())
+            {
                 return stay(self, opening);
             }
             let cookie = notify.data.clone();
@@ -102,15 +128,27 @@ impl Initiator {
             });
         }
         if let Some(notify) = answer.notify(NotifyType::INVALID_KE_PAYLOAD) {
-            let wanted = notify.data.as_slice().try_into().map(|data| KeyExchangeMethod(u16::from_be_bytes(data)));
+            let wanted = notify
+                .data
+                .as_slice()
+                .try_into()
+                .map(|data| KeyExchangeMethod(u16::from_be_bytes(data)));
             let offered = |method: &KeyExchangeMethod| {
                 *method != opening.key_exchange.method()
-                    && self.config.key_exchanges.iter().any(|choice| choice.method() == *method)
+                    && self
+                        .config
+                        .key_exchanges
+                        .iter()
+                        .any(|choice| choice.method() == *method)
             };
-            let Some(method) = wanted.ok().filter(offered) else { return stay(self, opening) };
+            let Some(method) = wanted.ok().filter(offered) else {
+                return stay(self, opening);
+            };
             return self.retry(turn, opening, |opening, turn| {
-                opening.key_exchange = PendingKeyExchange::new(method, turn.entropy)
-                    .map_err(|_| InitiatorError::Configuration("the key exchange method is not available"))?;
+                opening.key_exchange =
+                    PendingKeyExchange::new(method, turn.entropy).map_err(|_| {
+                        InitiatorError::Configuration("the key exchange method is not available")
+                    })?;
                 Ok(())
             });
         }
@@ -122,14 +160,24 @@ impl Initiator {
             });
             return stay(self, opening);
         }
-        let Some((keyed, additional)) = agree(&opening, &answer, header.initiator_spi, header.responder_spi, octets)
-        else {
+        let Some((keyed, additional)) = agree(
+            &opening,
+            &answer,
+            header.initiator_spi,
+            header.responder_spi,
+            octets,
+        ) else {
             return stay(self, opening);
         };
         self.responder_spi = header.responder_spi;
         self.outstanding = None;
-        let found =
-            nat::detect(header.initiator_spi, header.responder_spi, local, remote, &answer.notifies);
+        let found = nat::detect(
+            header.initiator_spi,
+            header.responder_spi,
+            local,
+            remote,
+            &answer.notifies,
+        );
         if found.any() && self.remote.port() != NAT_TRAVERSAL_PORT {
             self.local.set_port(NAT_TRAVERSAL_PORT);
             self.remote.set_port(NAT_TRAVERSAL_PORT);
@@ -168,13 +216,20 @@ impl Initiator {
         mut keyed: Box<Keyed>,
         method: KeyExchangeMethod,
     ) -> Result<(), InitiatorError> {
-        let key_exchange = PendingKeyExchange::new(method, turn.entropy)
-            .map_err(|_| InitiatorError::Configuration("the key exchange method is not available"))?;
+        let key_exchange = PendingKeyExchange::new(method, turn.entropy).map_err(|_| {
+            InitiatorError::Configuration("the key exchange method is not available")
+        })?;
         let data = key_exchange.public_value().to_vec();
         let payloads = [Payload::KeyExchange(KeyExchange { method, data })];
         let fragmentation = keyed.peer.fragmentation;
         let exchange = ExchangeType::IKE_INTERMEDIATE;
-        self.send_request(turn, &mut keyed.schedule, fragmentation, exchange, &payloads)?;
+        self.send_request(
+            turn,
+            &mut keyed.schedule,
+            fragmentation,
+            exchange,
+            &payloads,
+        )?;
         self.state = State::Intermediate(keyed, Box::new(key_exchange));
         Ok(())
     }
@@ -187,15 +242,23 @@ impl Initiator {
         key_exchange: &PendingKeyExchange,
         answer: &Payloads,
     ) {
-        let theirs = answer.key_exchange.as_ref().filter(|theirs| theirs.method == key_exchange.method());
+        let theirs = answer
+            .key_exchange
+            .as_ref()
+            .filter(|theirs| theirs.method == key_exchange.method());
         let result = match (answer.error(), theirs) {
             (Some(notify), _) => Err(InitiatorError::Notified(notify.notify_type)),
-            (None, None) => Err(InitiatorError::PayloadSet("IKE_INTERMEDIATE without the expected KE")),
+            (None, None) => Err(InitiatorError::PayloadSet(
+                "IKE_INTERMEDIATE without the expected KE",
+            )),
             (None, Some(theirs)) => key_exchange
                 .finish(&theirs.data)
                 .map_err(|_| InitiatorError::PayloadSet("key exchange data are not valid"))
                 .and_then(|shared| {
-                    keyed.schedule.mix(&shared).map_err(|_| InitiatorError::Keys("keys cannot be derived"))
+                    keyed
+                        .schedule
+                        .mix(&shared)
+                        .map_err(|_| InitiatorError::Keys("keys cannot be derived"))
                 })
                 .and_then(|()| self.send_authentication(turn, keyed)),
         };
@@ -218,10 +281,14 @@ fn agree(
     let theirs = answer.key_exchange.as_ref()?;
     let nonce = answer.nonce.as_ref()?;
     let suite = proposal::chosen(&opening.offer, &offered.proposals)?;
-    if responder_spi.is_zero() || suite.method != opening.key_exchange.method() || theirs.method != suite.method {
+    if responder_spi.is_zero()
+        || suite.method != opening.key_exchange.method()
+        || theirs.method != suite.method
+    {
         return None;
     }
-    if suite.additional.is_some() && !answer.has_notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED) {
+    if suite.additional.is_some() && !answer.has_notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED)
+    {
         return None;
     }
     let shared = opening.key_exchange.finish(&theirs.data).ok()?;
@@ -241,6 +308,16 @@ fn agree(
             .and_then(Notify::hash_algorithms)
             .unwrap_or_default(),
     };
-    let transcript = Transcript { request: opening.request.clone(), response: octets.to_vec() };
-    Some((Box::new(Keyed { schedule, transcript, peer }), suite.additional))
+    let transcript = Transcript {
+        request: opening.request.clone(),
+        response: octets.to_vec(),
+    };
+    Some((
+        Box::new(Keyed {
+            schedule,
+            transcript,
+            peer,
+        }),
+        suite.additional,
+    ))
 }

@@ -25,11 +25,17 @@ pub(super) struct Terms<'a> {
 }
 
 /// The registration in an authenticated answer.
-pub(super) fn unwrap_registration(terms: &Terms<'_>, answer: Payloads) -> Result<Registration, InitiatorError> {
-    let registration_id =
-        answer.notify(NotifyType::GETVPN_REGISTRATION_ID).and_then(|notify| notify.data_u64());
+pub(super) fn unwrap_registration(
+    terms: &Terms<'_>,
+    answer: Payloads,
+) -> Result<Registration, InitiatorError> {
+    let registration_id = answer
+        .notify(NotifyType::GETVPN_REGISTRATION_ID)
+        .and_then(|notify| notify.data_u64());
     let gsa = answer.policy.ok_or(InitiatorError::PayloadSet("no GSA"))?;
-    let download = answer.key_download.ok_or(InitiatorError::PayloadSet("no KD"))?;
+    let download = answer
+        .key_download
+        .ok_or(InitiatorError::PayloadSet("no KD"))?;
     policy::check(&gsa, true).map_err(InitiatorError::Keys)?;
     let underivable = |_| InitiatorError::Keys("keys cannot be derived");
     let default_key = terms.schedule.key_wrap_key().map_err(underivable)?;
@@ -63,17 +69,29 @@ fn rekey_key(
     let (policy, bag) = match (gsa.rekey(), download.rekey()) {
         (None, None) => return Ok((None, WorkingKeyPath::default())),
         (Some(policy), Some(bag)) if policy.spi == bag.spi => (policy, bag),
-        _ => return Err(InitiatorError::Keys("a Rekey SA needs one policy and one key bag")),
+        _ => {
+            return Err(InitiatorError::Keys(
+                "a Rekey SA needs one policy and one key bag",
+            ));
+        }
     };
     if bag.sa_keys.len() != 1 {
-        return Err(InitiatorError::Keys("a registration has exactly one key for the Rekey SA"));
+        return Err(InitiatorError::Keys(
+            "a registration has exactly one key for the Rekey SA",
+        ));
     }
-    let wrap_keys = download.member().map(|bag| bag.wrap_keys.as_slice()).unwrap_or_default();
+    let wrap_keys = download
+        .member()
+        .map(|bag| bag.wrap_keys.as_slice())
+        .unwrap_or_default();
     let found = WorkingKeyPath::default()
         .follow(default_key, &bag.sa_keys, wrap_keys)
         .map_err(|_| InitiatorError::Keys("the Rekey SA's key cannot be unwrapped"))?;
     download::rekey_keys(policy, &found.key).map_err(InitiatorError::Keys)?;
-    Ok((Some((policy.spi, found.key)), found.path.unwrap_or_default()))
+    Ok((
+        Some((policy.spi, found.key)),
+        found.path.unwrap_or_default(),
+    ))
 }
 
 /// Sender-IDs fit the announced width, differ, and are no more than asked for (RFC 9838 §2.5.2).
@@ -85,15 +103,24 @@ fn check_sender_ids(
     if sender_ids.is_empty() {
         return Ok(());
     }
-    let wanted = parameters.sender_ids.map_or(0, |wanted| usize::try_from(wanted.max(1)).unwrap_or(usize::MAX));
+    let wanted = parameters.sender_ids.map_or(0, |wanted| {
+        usize::try_from(wanted.max(1)).unwrap_or(usize::MAX)
+    });
     if sender_ids.len() > wanted.min(MOST_SENDER_IDS) {
         return Err(InitiatorError::Keys("more Sender-IDs than asked for"));
     }
-    let bits = gsa.group_wide.as_ref().and_then(|policy| policy.sender_id_bits).unwrap_or(0);
+    let bits = gsa
+        .group_wide
+        .as_ref()
+        .and_then(|policy| policy.sender_id_bits)
+        .unwrap_or(0);
     if !(1..=32).contains(&bits) {
         return Err(InitiatorError::Keys("Sender-IDs without a width"));
     }
-    if sender_ids.iter().any(|sender_id| u64::from(*sender_id) >> bits != 0) {
+    if sender_ids
+        .iter()
+        .any(|sender_id| u64::from(*sender_id) >> bits != 0)
+    {
         return Err(InitiatorError::Keys("a Sender-ID is too wide"));
     }
     let mut different = sender_ids.to_vec();

@@ -34,11 +34,16 @@ impl RekeySaKeys {
     /// [`KeyingMaterialError`] when its length is not exactly the one needed.
     pub fn new(algorithm: AeadAlgorithm, material: &Secret) -> Result<Self, KeyingMaterialError> {
         let expected = Self::keying_material_length(algorithm);
-        let wrong_length = KeyingMaterialError { expected, found: material.len() };
+        let wrong_length = KeyingMaterialError {
+            expected,
+            found: material.len(),
+        };
         if material.len() != expected {
             return Err(wrong_length);
         }
-        let (encryption, key_wrap) = material.as_bytes().split_at(algorithm.keying_material_length());
+        let (encryption, key_wrap) = material
+            .as_bytes()
+            .split_at(algorithm.keying_material_length());
         Ok(Self {
             encryption: AeadKey::new(algorithm, encryption).map_err(|_| wrong_length)?,
             key_wrap: Secret::from_slice(key_wrap),

@@ -47,7 +47,12 @@ impl IkeSaKeys {
     ///
     /// # Errors
     /// [`DerivationError`].
-    pub fn initial(prf: Prf, aead: AeadAlgorithm, seed: &KeySeed<'_>, shared: &Secret) -> Result<Self, DerivationError> {
+    pub fn initial(
+        prf: Prf,
+        aead: AeadAlgorithm,
+        seed: &KeySeed<'_>,
+        shared: &Secret,
+    ) -> Result<Self, DerivationError> {
         let nonces = Secret::new([seed.initiator_nonce, seed.responder_nonce].concat());
         let skeyseed = prf.compute(nonces.as_bytes(), &[shared.as_bytes()]);
         Self::expand(prf, aead, seed, &skeyseed)
@@ -60,7 +65,11 @@ impl IkeSaKeys {
     pub fn mixed(&self, seed: &KeySeed<'_>, shared: &Secret) -> Result<Self, DerivationError> {
         let skeyseed = self.prf.compute(
             self.derivation.as_bytes(),
-            &[shared.as_bytes(), seed.initiator_nonce, seed.responder_nonce],
+            &[
+                shared.as_bytes(),
+                seed.initiator_nonce,
+                seed.responder_nonce,
+            ],
         );
         Self::expand(self.prf, self.aead, seed, &skeyseed)
     }
@@ -77,22 +86,49 @@ impl IkeSaKeys {
     ///
     /// # Errors
     /// [`DerivationError`] when more is asked for than prf+ can give.
-    pub fn from_derivation_key(&self, label: &[u8], length: usize) -> Result<Secret, DerivationError> {
-        self.prf.plus(self.derivation.as_bytes(), &[label], length).map_err(|_| DerivationError)
+    pub fn from_derivation_key(
+        &self,
+        label: &[u8],
+        length: usize,
+    ) -> Result<Secret, DerivationError> {
+        self.prf
+            .plus(self.derivation.as_bytes(), &[label], length)
+            .map_err(|_| DerivationError)
     }
 
-    fn expand(prf: Prf, aead: AeadAlgorithm, seed: &KeySeed<'_>, skeyseed: &Secret) -> Result<Self, DerivationError> {
-        let lengths =
-            [prf.length(), aead.keying_material_length(), aead.keying_material_length(), prf.length(), prf.length()];
+    fn expand(
+        prf: Prf,
+        aead: AeadAlgorithm,
+        seed: &KeySeed<'_>,
+        skeyseed: &Secret,
+    ) -> Result<Self, DerivationError> {
+        let lengths = [
+            prf.length(),
+            aead.keying_material_length(),
+            aead.keying_material_length(),
+            prf.length(),
+            prf.length(),
+        ];
         let material = prf
             .plus(
                 skeyseed.as_bytes(),
-                &[seed.initiator_nonce, seed.responder_nonce, seed.initiator_spi, seed.responder_spi],
+                &[
+                    seed.initiator_nonce,
+                    seed.responder_nonce,
+                    seed.initiator_spi,
+                    seed.responder_spi,
+                ],
                 lengths.iter().sum(),
             )
             .map_err(|_| DerivationError)?;
         let mut rest = material.as_bytes();
-        let [derivation, initiator, responder, initiator_proof, responder_proof] = lengths.map(|length| {
+        let [
+            derivation,
+            initiator,
+            responder,
+            initiator_proof,
+            responder_proof,
+        ] = lengths.map(|length| {
             // The material has exactly the sum of the lengths.
             let (key, behind) = rest.split_at(length.min(rest.len()));
             rest = behind;

@@ -97,14 +97,22 @@ impl WorkingKeyPath {
     ) -> Result<Found, TreeError> {
         let mut chain = vec![sa_key];
         let mut visited = BTreeSet::new();
-        let held = self.search(&mut chain, &mut visited, wrap_keys).ok_or(TreeError::NoPath)?;
+        let held = self
+            .search(&mut chain, &mut visited, wrap_keys)
+            .ok_or(TreeError::NoPath)?;
 
         // Unwrap from the held key upwards; the last one is the Rekey SA's own.
-        let mut key = held.and_then(|at| self.keys.get(at)).map_or(default, |held| &held.key).duplicate();
+        let mut key = held
+            .and_then(|at| self.keys.get(at))
+            .map_or(default, |held| &held.key)
+            .duplicate();
         let mut new_keys = Vec::with_capacity(chain.len());
         for wrapped in chain.iter().rev() {
             key = wrap::unwrap(&key, &wrapped.encrypted).map_err(|_| TreeError::Unwrap)?;
-            new_keys.push(PathKey { key_id: wrapped.key_id, key: key.duplicate() });
+            new_keys.push(PathKey {
+                key_id: wrapped.key_id,
+                key: key.duplicate(),
+            });
         }
         new_keys.pop();
         new_keys.reverse();
@@ -115,8 +123,14 @@ impl WorkingKeyPath {
             return Ok(Found { key, path: None });
         }
         let kept = held.and_then(|at| self.keys.get(at..)).unwrap_or_default();
-        new_keys.extend(kept.iter().map(|kept| PathKey { key_id: kept.key_id, key: kept.key.duplicate() }));
-        Ok(Found { key, path: Some(Self { keys: new_keys }) })
+        new_keys.extend(kept.iter().map(|kept| PathKey {
+            key_id: kept.key_id,
+            key: kept.key.duplicate(),
+        }));
+        Ok(Found {
+            key,
+            path: Some(Self { keys: new_keys }),
+        })
     }
 
     /// Depth-first: several WRAP_KEYs may carry the same key for different subtrees. Answers the position of the held
@@ -137,7 +151,10 @@ impl WorkingKeyPath {
         if chain.len() >= MOST_STEPS || !visited.insert(wanted) {
             return None;
         }
-        for candidate in wrap_keys.iter().filter(|candidate| candidate.key_id == wanted) {
+        for candidate in wrap_keys
+            .iter()
+            .filter(|candidate| candidate.key_id == wanted)
+        {
             chain.push(candidate);
             if let Some(found) = self.search(chain, visited, wrap_keys) {
                 return Some(found);
@@ -157,14 +174,21 @@ mod tests {
     }
 
     fn wrapped(key_id: u32, kwk_id: u32, under: &Secret, content: &[u8]) -> WrappedKey {
-        WrappedKey { key_id, kwk_id, encrypted: wrap::wrap(under, content).expect("fits") }
+        WrappedKey {
+            key_id,
+            kwk_id,
+            encrypted: wrap::wrap(under, content).expect("fits"),
+        }
     }
 
     /// RFC 9838 Appendix A.2: GM A's registration.
     fn registered() -> Found {
         let sa_keys = [wrapped(0, 1, &key(1), &[0xa1; 68])];
-        let wrap_keys =
-            [wrapped(1, 3, &key(3), &[1; 32]), wrapped(3, 7, &key(7), &[3; 32]), wrapped(7, 0, &key(200), &[7; 32])];
+        let wrap_keys = [
+            wrapped(1, 3, &key(3), &[1; 32]),
+            wrapped(3, 7, &key(7), &[3; 32]),
+            wrapped(7, 0, &key(200), &[7; 32]),
+        ];
         WorkingKeyPath::empty()
             .follow(&key(200), &sa_keys, &wrap_keys)
             .unwrap_or_else(|error| panic!("a path to GSK_w: {error}"))
@@ -192,16 +216,25 @@ mod tests {
     #[test]
     fn keys_above_the_held_one_are_replaced() {
         let path = WorkingKeyPath {
-            keys: [(2, 2), (5, 5), (11, 11)].map(|(key_id, octet)| PathKey { key_id, key: key(octet) }).into(),
+            keys: [(2, 2), (5, 5), (11, 11)]
+                .map(|(key_id, octet)| PathKey {
+                    key_id,
+                    key: key(octet),
+                })
+                .into(),
         };
-        let sa_keys = [wrapped(0, 1, &key(1), &[0xa3; 68]), wrapped(0, 15, &key(15), &[0xa3; 68])];
+        let sa_keys = [
+            wrapped(0, 1, &key(1), &[0xa3; 68]),
+            wrapped(0, 15, &key(15), &[0xa3; 68]),
+        ];
         let wrap_keys = [
             wrapped(15, 6, &key(6), &[15; 32]),
             wrapped(15, 16, &key(16), &[15; 32]),
             wrapped(16, 11, &key(11), &[16; 32]),
         ];
-        let found =
-            path.follow(&key(99), &sa_keys, &wrap_keys).unwrap_or_else(|error| panic!("E stays: {error}"));
+        let found = path
+            .follow(&key(99), &sa_keys, &wrap_keys)
+            .unwrap_or_else(|error| panic!("E stays: {error}"));
         assert!(found.key.matches(&[0xa3; 68]));
         let path = found.path.expect("new keys");
         assert_eq!(path.key_ids().collect::<Vec<_>>(), [15, 16, 11]);
@@ -210,19 +243,38 @@ mod tests {
     #[test]
     fn the_excluded_member_finds_no_path() {
         let path = WorkingKeyPath {
-            keys: [(2, 2), (5, 5), (12, 12)].map(|(key_id, octet)| PathKey { key_id, key: key(octet) }).into(),
+            keys: [(2, 2), (5, 5), (12, 12)]
+                .map(|(key_id, octet)| PathKey {
+                    key_id,
+                    key: key(octet),
+                })
+                .into(),
         };
-        let sa_keys = [wrapped(0, 1, &key(1), &[0xa3; 68]), wrapped(0, 15, &key(15), &[0xa3; 68])];
-        let wrap_keys = [wrapped(15, 16, &key(16), &[15; 32]), wrapped(16, 11, &key(11), &[16; 32])];
-        assert_eq!(path.follow(&key(99), &sa_keys, &wrap_keys).err(), Some(TreeError::NoPath));
+        let sa_keys = [
+            wrapped(0, 1, &key(1), &[0xa3; 68]),
+            wrapped(0, 15, &key(15), &[0xa3; 68]),
+        ];
+        let wrap_keys = [
+            wrapped(15, 16, &key(16), &[15; 32]),
+            wrapped(16, 11, &key(11), &[16; 32]),
+        ];
+        assert_eq!(
+            path.follow(&key(99), &sa_keys, &wrap_keys).err(),
+            Some(TreeError::NoPath)
+        );
     }
 
     #[test]
     fn a_circle_of_keys_ends() {
         let sa_keys = [wrapped(0, 1, &key(1), &[0; 68])];
-        let wrap_keys = [wrapped(1, 2, &key(2), &[1; 32]), wrapped(2, 1, &key(1), &[2; 32])];
+        let wrap_keys = [
+            wrapped(1, 2, &key(2), &[1; 32]),
+            wrapped(2, 1, &key(1), &[2; 32]),
+        ];
         assert_eq!(
-            WorkingKeyPath::empty().follow(&key(9), &sa_keys, &wrap_keys).err(),
+            WorkingKeyPath::empty()
+                .follow(&key(9), &sa_keys, &wrap_keys)
+                .err(),
             Some(TreeError::NoPath)
         );
     }

@@ -25,10 +25,14 @@ pub fn wrap(key_wrap_key: &Secret, key: &[u8]) -> Result<Vec<u8>, WrapError> {
     }
     let mut output = [0; MOST_WRAPPED + 8];
     let wrapped = match key_wrap_key.len() {
-        16 => AesKek::new(&AES_128, key_wrap_key.as_bytes())
-            .and_then(|kek| kek.wrap_with_padding(key, &mut output).map(|octets| octets.to_vec())),
-        32 => AesKek::new(&AES_256, key_wrap_key.as_bytes())
-            .and_then(|kek| kek.wrap_with_padding(key, &mut output).map(|octets| octets.to_vec())),
+        16 => AesKek::new(&AES_128, key_wrap_key.as_bytes()).and_then(|kek| {
+            kek.wrap_with_padding(key, &mut output)
+                .map(|octets| octets.to_vec())
+        }),
+        32 => AesKek::new(&AES_256, key_wrap_key.as_bytes()).and_then(|kek| {
+            kek.wrap_with_padding(key, &mut output)
+                .map(|octets| octets.to_vec())
+        }),
         _ => return Err(WrapError),
     };
     wrapped.map_err(|_| WrapError)
@@ -39,16 +43,19 @@ pub fn wrap(key_wrap_key: &Secret, key: &[u8]) -> Result<Vec<u8>, WrapError> {
 /// # Errors
 /// [`WrapError`], whatever is wrong.
 pub fn unwrap(key_wrap_key: &Secret, wrapped: &[u8]) -> Result<Secret, WrapError> {
-    if !(LEAST_WRAPPED..=MOST_WRAPPED).contains(&wrapped.len()) || !wrapped.len().is_multiple_of(8) {
+    if !(LEAST_WRAPPED..=MOST_WRAPPED).contains(&wrapped.len()) || !wrapped.len().is_multiple_of(8)
+    {
         return Err(WrapError);
     }
     let mut output = Zeroizing::new([0; MOST_WRAPPED + 8]);
     let key = match key_wrap_key.len() {
         16 => AesKek::new(&AES_128, key_wrap_key.as_bytes()).and_then(|kek| {
-            kek.unwrap_with_padding(wrapped, output.as_mut_slice()).map(|octets| Secret::from_slice(octets))
+            kek.unwrap_with_padding(wrapped, output.as_mut_slice())
+                .map(|octets| Secret::from_slice(octets))
         }),
         32 => AesKek::new(&AES_256, key_wrap_key.as_bytes()).and_then(|kek| {
-            kek.unwrap_with_padding(wrapped, output.as_mut_slice()).map(|octets| Secret::from_slice(octets))
+            kek.unwrap_with_padding(wrapped, output.as_mut_slice())
+                .map(|octets| Secret::from_slice(octets))
         }),
         _ => return Err(WrapError),
     };
@@ -66,7 +73,9 @@ mod tests {
     /// KW_5649_256 in the worked example of the reference: offset 331 of the registration response.
     #[test]
     fn a_data_key_wraps_to_the_known_answer() {
-        let kwk = Secret::new(octets("e7f24f3d5f40cdf0fd58326e692238dbd2ef94a023dbaa8bed776b0cb7e51fbb"));
+        let kwk = Secret::new(octets(
+            "e7f24f3d5f40cdf0fd58326e692238dbd2ef94a023dbaa8bed776b0cb7e51fbb",
+        ));
         let key: Vec<u8> = (0x80..=0xa3).collect();
         let wrapped = octets(
             "9739c06d3ed51eae71a067570bb051268a4694a0728e0c63ab7225659d2922127cc2b6c1a5d4ed014660d0bb627d81d1",
@@ -82,7 +91,11 @@ mod tests {
         for position in 0..wrapped.len() {
             let mut changed = wrapped.clone();
             changed[position] ^= 1;
-            assert_eq!(unwrap(&kwk, &changed).err(), Some(WrapError), "octet {position}");
+            assert_eq!(
+                unwrap(&kwk, &changed).err(),
+                Some(WrapError),
+                "octet {position}"
+            );
         }
     }
 

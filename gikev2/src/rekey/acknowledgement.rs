@@ -11,8 +11,8 @@ use crate::wire::message::write_clear;
 use crate::wire::payload::PAYLOAD_HEADER_LENGTH;
 use crate::wire::private::ACKNOWLEDGEMENT_MAC_LENGTH;
 use crate::wire::{
-    ExchangeType, Flags, Header, Message, Notify, NotifyType, ParseError, Payload, PayloadType, ProtocolId, RekeySpi,
-    WriteError,
+    ExchangeType, Flags, Header, Message, Notify, NotifyType, ParseError, Payload, PayloadType,
+    ProtocolId, RekeySpi, WriteError,
 };
 
 /// Octets of the notification in front of its data.
@@ -22,8 +22,11 @@ const NOTIFY_FIXED: usize = 4;
 const REGISTRATION_ID_LENGTH: usize = 8;
 
 /// Octets of an acknowledgement; all have the same length.
-pub const ACKNOWLEDGEMENT_LENGTH: usize =
-    HEADER_LENGTH + PAYLOAD_HEADER_LENGTH + NOTIFY_FIXED + REGISTRATION_ID_LENGTH + ACKNOWLEDGEMENT_MAC_LENGTH;
+pub const ACKNOWLEDGEMENT_LENGTH: usize = HEADER_LENGTH
+    + PAYLOAD_HEADER_LENGTH
+    + NOTIFY_FIXED
+    + REGISTRATION_ID_LENGTH
+    + ACKNOWLEDGEMENT_MAC_LENGTH;
 
 /// An acknowledgement as received. It proves nothing before [`Acknowledgement::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,14 +75,25 @@ fn header_of(spi: RekeySpi, message_id: u32) -> Header {
 /// # Errors
 ///
 /// None that can happen; the writer's type says otherwise.
-pub fn build(spi: RekeySpi, message_id: u32, registration_id: u64, key: &Secret) -> Result<Vec<u8>, WriteError> {
+pub fn build(
+    spi: RekeySpi,
+    message_id: u32,
+    registration_id: u64,
+    key: &Secret,
+) -> Result<Vec<u8>, WriteError> {
     let header = header_of(spi, message_id);
     let header_octets = header.to_bytes(ACKNOWLEDGEMENT_LENGTH)?;
     let registration = registration_id.to_be_bytes();
     let mac = Prf::HmacSha256.compute(key.as_bytes(), &[&header_octets, &registration]);
     let mut data = registration.to_vec();
     data.extend_from_slice(mac.as_bytes());
-    write_clear(&header, &[Payload::Notify(Notify::new(NotifyType::GETVPN_REGISTRATION_ID, &data))])
+    write_clear(
+        &header,
+        &[Payload::Notify(Notify::new(
+            NotifyType::GETVPN_REGISTRATION_ID,
+            &data,
+        ))],
+    )
 }
 
 /// Reads an acknowledgement (without non-ESP marker).
@@ -94,13 +108,20 @@ pub fn parse(message: &[u8]) -> Result<Acknowledgement, AcknowledgementError> {
     if header.exchange != ExchangeType::GETVPN_REKEY_ACK || !header.flags.is_response() {
         return Err(not_one);
     }
-    let [Payload::Notify(notify)] = parsed.clear.as_slice() else { return Err(not_one) };
+    let [Payload::Notify(notify)] = parsed.clear.as_slice() else {
+        return Err(not_one);
+    };
     let about_ike_sa = notify.protocol == ProtocolId::NONE && notify.spi.is_empty();
-    if notify.notify_type != NotifyType::GETVPN_REGISTRATION_ID || !about_ike_sa || parsed.protected.is_some() {
+    if notify.notify_type != NotifyType::GETVPN_REGISTRATION_ID
+        || !about_ike_sa
+        || parsed.protected.is_some()
+    {
         return Err(not_one);
     }
-    let (registration, mac) =
-        notify.data.split_first_chunk::<REGISTRATION_ID_LENGTH>().ok_or(not_one)?;
+    let (registration, mac) = notify
+        .data
+        .split_first_chunk::<REGISTRATION_ID_LENGTH>()
+        .ok_or(not_one)?;
     Ok(Acknowledgement {
         spi: RekeySpi::from_header(&header),
         message_id: header.message_id,

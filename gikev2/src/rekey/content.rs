@@ -11,8 +11,8 @@ use crate::initiator::Registration;
 use crate::keys::tree::WorkingKeyPath;
 use crate::wire::payload::Chain;
 use crate::wire::{
-    Delete, GroupControllerAuthenticationId, GroupSecurityAssociation, KeyDownload, Notify, RekeySaPolicy, RekeySpi,
-    Spi, TransformType,
+    Delete, GroupControllerAuthenticationId, GroupSecurityAssociation, KeyDownload, Notify,
+    RekeySaPolicy, RekeySpi, Spi, TransformType,
 };
 
 use super::RekeyError;
@@ -36,9 +36,17 @@ pub(super) struct Content {
 
 /// The Rekey SA of a registration, if it has one. Unsigned rekeys are not accepted: the policy must name a digital
 /// signature, and the AUTH_KEY must fit it.
-pub(super) fn registered_rekey_sa(now: Instant, registration: &Registration) -> Result<Option<RekeySa>, RekeyError> {
-    let Some(policy) = registration.gsa.rekey() else { return Ok(None) };
-    let (spi, material) = registration.rekey.as_ref().ok_or(RekeyError::Setup("no key for the Rekey SA"))?;
+pub(super) fn registered_rekey_sa(
+    now: Instant,
+    registration: &Registration,
+) -> Result<Option<RekeySa>, RekeyError> {
+    let Some(policy) = registration.gsa.rekey() else {
+        return Ok(None);
+    };
+    let (spi, material) = registration
+        .rekey
+        .as_ref()
+        .ok_or(RekeyError::Setup("no key for the Rekey SA"))?;
     if *spi != policy.spi {
         return Err(RekeyError::Setup("the key is for another Rekey SA"));
     }
@@ -46,18 +54,33 @@ pub(super) fn registered_rekey_sa(now: Instant, registration: &Registration) -> 
         .transform(TransformType::GROUP_CONTROLLER_AUTHENTICATION)
         .filter(|method| method.id == GroupControllerAuthenticationId::DIGITAL_SIGNATURE.0)
         .ok_or(RekeyError::Setup("rekeys are not signed"))?;
-    let algorithm = method.signature_algorithm().ok_or(RekeyError::Setup("no signature algorithm"))?;
-    let auth_key = registration.auth_key.as_deref().ok_or(RekeyError::Setup("no AUTH_KEY"))?;
-    let auth_key = fitting_key(auth_key, algorithm).ok_or(RekeyError::Setup("AUTH_KEY does not fit the algorithm"))?;
+    let algorithm = method
+        .signature_algorithm()
+        .ok_or(RekeyError::Setup("no signature algorithm"))?;
+    let auth_key = registration
+        .auth_key
+        .as_deref()
+        .ok_or(RekeyError::Setup("no AUTH_KEY"))?;
+    let auth_key = fitting_key(auth_key, algorithm)
+        .ok_or(RekeyError::Setup("AUTH_KEY does not fit the algorithm"))?;
     let keys = download::rekey_keys(policy, material).map_err(RekeyError::Setup)?;
     let expires = expiry(now, policy).ok_or(RekeyError::Setup("no lifetime"))?;
     let first = policy.initial_message_id.unwrap_or(0);
-    Ok(Some(RekeySa::new(policy.spi, keys, algorithm.to_vec(), auth_key, first, expires)))
+    Ok(Some(RekeySa::new(
+        policy.spi,
+        keys,
+        algorithm.to_vec(),
+        auth_key,
+        first,
+        expires,
+    )))
 }
 
 /// The public key in an AUTH_KEY, if the algorithm can be used with it.
 fn fitting_key(auth_key: &[u8], algorithm_identifier: &[u8]) -> Option<PublicKey> {
-    PublicKey::from_spki(auth_key).ok().filter(|key| key.supports(algorithm_identifier))
+    PublicKey::from_spki(auth_key)
+        .ok()
+        .filter(|key| key.supports(algorithm_identifier))
 }
 
 fn expiry(now: Instant, policy: &RekeySaPolicy) -> Option<Instant> {
@@ -72,7 +95,10 @@ pub(super) fn read(
     path: &WorkingKeyPath,
     chain: &Chain,
 ) -> Result<Content, RekeyError> {
-    let payloads = chain.parse().and_then(Payloads::sort).map_err(RekeyError::Malformed)?;
+    let payloads = chain
+        .parse()
+        .and_then(Payloads::sort)
+        .map_err(RekeyError::Malformed)?;
     let (deletes, deleted_rekey_sas) = read_deletes(&payloads.deletes);
     let mut content = Content {
         gsa: None,
@@ -94,20 +120,31 @@ pub(super) fn read(
     let default_key = sa.keys.key_wrap();
     content.data = download::data_keys(&gsa, &keys, default_key).map_err(RekeyError::Content)?;
     if let Some(auth_key) = keys.member().and_then(|bag| bag.auth_key.as_deref()) {
-        let key = fitting_key(auth_key, &sa.algorithm_identifier)
-            .ok_or(RekeyError::Content("the new AUTH_KEY does not fit the algorithm"))?;
+        let key = fitting_key(auth_key, &sa.algorithm_identifier).ok_or(RekeyError::Content(
+            "the new AUTH_KEY does not fit the algorithm",
+        ))?;
         content.auth_key = Some(key);
     }
     if let (Some(policy), Some(bag)) = (gsa.rekey(), keys.rekey()) {
-        let wrap_keys = keys.member().map(|bag| bag.wrap_keys.as_slice()).unwrap_or_default();
-        let found =
-            path.follow(default_key, &bag.sa_keys, wrap_keys).map_err(|_| RekeyError::Excluded(policy.spi))?;
+        let wrap_keys = keys
+            .member()
+            .map(|bag| bag.wrap_keys.as_slice())
+            .unwrap_or_default();
+        let found = path
+            .follow(default_key, &bag.sa_keys, wrap_keys)
+            .map_err(|_| RekeyError::Excluded(policy.spi))?;
         let new_keys = download::rekey_keys(policy, &found.key).map_err(RekeyError::Content)?;
-        let auth_key = content.auth_key.clone().unwrap_or_else(|| sa.auth_key.clone());
-        let expires = expiry(now, policy).ok_or(RekeyError::Content("a Rekey SA without lifetime"))?;
+        let auth_key = content
+            .auth_key
+            .clone()
+            .unwrap_or_else(|| sa.auth_key.clone());
+        let expires =
+            expiry(now, policy).ok_or(RekeyError::Content("a Rekey SA without lifetime"))?;
         let first = policy.initial_message_id.unwrap_or(0);
         let algorithm = sa.algorithm_identifier.clone();
-        content.new_rekey_sa = Some(RekeySa::new(policy.spi, new_keys, algorithm, auth_key, first, expires));
+        content.new_rekey_sa = Some(RekeySa::new(
+            policy.spi, new_keys, algorithm, auth_key, first, expires,
+        ));
         content.new_path = found.path;
     }
     content.gsa = Some(gsa);
@@ -115,7 +152,11 @@ pub(super) fn read(
 }
 
 /// What a GSA_REKEY may not contain (RFC 9838 §2.4.1, §4.4.2.1.1, §5).
-fn check_rules(sa: &RekeySa, gsa: &GroupSecurityAssociation, keys: &KeyDownload) -> Result<(), RekeyError> {
+fn check_rules(
+    sa: &RekeySa,
+    gsa: &GroupSecurityAssociation,
+    keys: &KeyDownload,
+) -> Result<(), RekeyError> {
     policy::check(gsa, false).map_err(RekeyError::Content)?;
     if keys.member().is_some_and(|bag| !bag.sender_ids.is_empty()) {
         return Err(RekeyError::Content("GM_SENDER_ID is only for registration"));
@@ -124,15 +165,24 @@ fn check_rules(sa: &RekeySa, gsa: &GroupSecurityAssociation, keys: &KeyDownload)
         (None, None) => {}
         (Some(policy), Some(bag)) => {
             if policy.spi != bag.spi || policy.spi == sa.spi {
-                return Err(RekeyError::Content("the new Rekey SA's key has another SPI"));
+                return Err(RekeyError::Content(
+                    "the new Rekey SA's key has another SPI",
+                ));
             }
             if bag.sa_keys.iter().any(|key| key.key_id != 0) {
                 return Err(RekeyError::Content("an SA_KEY has a Key ID"));
             }
         }
-        _ => return Err(RekeyError::Content("a Rekey SA needs one policy and one key bag")),
+        _ => {
+            return Err(RekeyError::Content(
+                "a Rekey SA needs one policy and one key bag",
+            ));
+        }
     }
-    let wrap_keys = keys.member().map(|bag| bag.wrap_keys.as_slice()).unwrap_or_default();
+    let wrap_keys = keys
+        .member()
+        .map(|bag| bag.wrap_keys.as_slice())
+        .unwrap_or_default();
     if wrap_keys.iter().any(|key| key.key_id == 0) {
         return Err(RekeyError::Content("a WRAP_KEY has no Key ID"));
     }

@@ -38,16 +38,25 @@ pub struct Position {
 impl Position {
     /// The position of a leaf.
     pub fn leaf(leaf: u32) -> Self {
-        Self { level: DEPTH, index: leaf }
+        Self {
+            level: DEPTH,
+            index: leaf,
+        }
     }
 
     fn parent(self) -> Option<Self> {
-        (self.level > 1).then(|| Self { level: self.level - 1, index: self.index / DEGREE })
+        (self.level > 1).then(|| Self {
+            level: self.level - 1,
+            index: self.index / DEGREE,
+        })
     }
 
     fn children(self) -> impl Iterator<Item = Self> {
         let level = self.level + 1;
-        (0..DEGREE).map(move |child| Self { level, index: self.index * DEGREE + child })
+        (0..DEGREE).map(move |child| Self {
+            level,
+            index: self.index * DEGREE + child,
+        })
     }
 
     /// From the node itself to level 1.
@@ -154,7 +163,10 @@ impl Default for KeyTree {
 impl KeyTree {
     /// A tree without members.
     pub fn new() -> Self {
-        Self { nodes: BTreeMap::new(), next_key_id: 1 }
+        Self {
+            nodes: BTreeMap::new(),
+            next_key_id: 1,
+        }
     }
 
     /// A tree from exported nodes.
@@ -163,8 +175,14 @@ impl KeyTree {
     ///
     /// [`KeyTreeError::Malformed`] when a position, Key ID or key size is impossible, a Key ID occurs twice, or a
     /// node lacks its parent.
-    pub fn import(nodes: impl IntoIterator<Item = TreeNode>, next_key_id: u32) -> Result<Self, KeyTreeError> {
-        let mut tree = Self { nodes: BTreeMap::new(), next_key_id };
+    pub fn import(
+        nodes: impl IntoIterator<Item = TreeNode>,
+        next_key_id: u32,
+    ) -> Result<Self, KeyTreeError> {
+        let mut tree = Self {
+            nodes: BTreeMap::new(),
+            next_key_id,
+        };
         let mut key_ids = BTreeSet::new();
         for node in nodes {
             let acceptable = node.position.is_valid()
@@ -172,19 +190,31 @@ impl KeyTree {
                 && node.key_id < next_key_id
                 && node.key.as_bytes().len() == KEY_LENGTH
                 && key_ids.insert(node.key_id);
-            let node_entry = Node { key_id: node.key_id, key: node.key };
+            let node_entry = Node {
+                key_id: node.key_id,
+                key: node.key,
+            };
             if !acceptable || tree.nodes.insert(node.position, node_entry).is_some() {
                 return Err(KeyTreeError::Malformed);
             }
         }
-        let complete =
-            tree.nodes.keys().all(|position| position.parent().is_none_or(|parent| tree.nodes.contains_key(&parent)));
-        if complete { Ok(tree) } else { Err(KeyTreeError::Malformed) }
+        let complete = tree.nodes.keys().all(|position| {
+            position
+                .parent()
+                .is_none_or(|parent| tree.nodes.contains_key(&parent))
+        });
+        if complete {
+            Ok(tree)
+        } else {
+            Err(KeyTreeError::Malformed)
+        }
     }
 
     /// Every node, in order of position.
     pub fn export(&self) -> impl Iterator<Item = (Position, u32, &Secret)> {
-        self.nodes.iter().map(|(position, node)| (*position, node.key_id, &node.key))
+        self.nodes
+            .iter()
+            .map(|(position, node)| (*position, node.key_id, &node.key))
     }
 
     /// The next Key ID.
@@ -200,7 +230,9 @@ impl KeyTree {
     /// Leaves in use, in order.
     pub fn leaves(&self) -> impl Iterator<Item = u32> {
         let first = Position::leaf(0);
-        self.nodes.range(first..).map(|(position, _)| position.index)
+        self.nodes
+            .range(first..)
+            .map(|(position, _)| position.index)
     }
 
     /// The lowest free leaf; `None` when the group is full.
@@ -220,14 +252,20 @@ impl KeyTree {
     /// # Errors
     ///
     /// [`KeyTreeError::NoSuchLeaf`], [`KeyTreeError::LeafInUse`], [`KeyTreeError::KeyIdsExhausted`].
-    pub fn plan_join(&self, leaf: u32, entropy: &mut dyn Entropy) -> Result<TreeChange, KeyTreeError> {
+    pub fn plan_join(
+        &self,
+        leaf: u32,
+        entropy: &mut dyn Entropy,
+    ) -> Result<TreeChange, KeyTreeError> {
         if leaf >= LEAVES {
             return Err(KeyTreeError::NoSuchLeaf(leaf));
         }
         if self.contains(leaf) {
             return Err(KeyTreeError::LeafInUse(leaf));
         }
-        let missing = Position::leaf(leaf).path().filter(|position| !self.nodes.contains_key(position));
+        let missing = Position::leaf(leaf)
+            .path()
+            .filter(|position| !self.nodes.contains_key(position));
         self.plan(Vec::new(), missing, entropy)
     }
 
@@ -237,7 +275,11 @@ impl KeyTree {
     /// # Errors
     ///
     /// [`KeyTreeError::LeafFree`], [`KeyTreeError::KeyIdsExhausted`].
-    pub fn plan_exclusion(&self, leaves: &[u32], entropy: &mut dyn Entropy) -> Result<TreeChange, KeyTreeError> {
+    pub fn plan_exclusion(
+        &self,
+        leaves: &[u32],
+        entropy: &mut dyn Entropy,
+    ) -> Result<TreeChange, KeyTreeError> {
         let mut removed = BTreeSet::new();
         let mut touched = BTreeSet::new();
         for &leaf in leaves {
@@ -249,8 +291,9 @@ impl KeyTree {
         }
         // Ordered by level, so from the back children are settled before their parents.
         for &position in touched.iter().rev() {
-            let occupied =
-                position.children().any(|child| self.nodes.contains_key(&child) && !removed.contains(&child));
+            let occupied = position
+                .children()
+                .any(|child| self.nodes.contains_key(&child) && !removed.contains(&child));
             if !occupied {
                 removed.insert(position);
             }
@@ -269,10 +312,21 @@ impl KeyTree {
         let mut nodes = Vec::new();
         for position in created {
             let key_id = next_key_id;
-            next_key_id = next_key_id.checked_add(1).ok_or(KeyTreeError::KeyIdsExhausted)?;
-            nodes.push(TreeNode { position, key_id, key: Secret::random(KEY_LENGTH, entropy) });
+            next_key_id = next_key_id
+                .checked_add(1)
+                .ok_or(KeyTreeError::KeyIdsExhausted)?;
+            nodes.push(TreeNode {
+                position,
+                key_id,
+                key: Secret::random(KEY_LENGTH, entropy),
+            });
         }
-        Ok(TreeChange { planned_from: self.next_key_id, next_key_id, removed, created: nodes })
+        Ok(TreeChange {
+            planned_from: self.next_key_id,
+            next_key_id,
+            removed,
+            created: nodes,
+        })
     }
 
     /// Carries out a plan.
@@ -281,7 +335,10 @@ impl KeyTree {
     ///
     /// [`KeyTreeError::Stale`] when the plan was made for another state; the tree is unchanged.
     pub fn apply(&mut self, change: &TreeChange) -> Result<(), KeyTreeError> {
-        let removable = change.removed.iter().all(|position| self.nodes.contains_key(position));
+        let removable = change
+            .removed
+            .iter()
+            .all(|position| self.nodes.contains_key(position));
         let creatable = change.created.iter().all(|node| node.position.is_valid());
         if change.planned_from != self.next_key_id || !removable || !creatable {
             return Err(KeyTreeError::Stale);
@@ -290,7 +347,13 @@ impl KeyTree {
             self.nodes.remove(position);
         }
         for node in &change.created {
-            self.nodes.insert(node.position, Node { key_id: node.key_id, key: node.key.duplicate() });
+            self.nodes.insert(
+                node.position,
+                Node {
+                    key_id: node.key_id,
+                    key: node.key.duplicate(),
+                },
+            );
         }
         self.next_key_id = change.next_key_id;
         Ok(())
@@ -301,8 +364,15 @@ impl KeyTree {
     /// # Errors
     ///
     /// [`KeyTreeError::LeafFree`] when nobody has the leaf.
-    pub fn registration_keys(&self, leaf: u32, rekey_sa_key: &Secret) -> Result<RegistrationKeys, KeyTreeError> {
-        let own = self.nodes.get(&Position::leaf(leaf)).ok_or(KeyTreeError::LeafFree(leaf))?;
+    pub fn registration_keys(
+        &self,
+        leaf: u32,
+        rekey_sa_key: &Secret,
+    ) -> Result<RegistrationKeys, KeyTreeError> {
+        let own = self
+            .nodes
+            .get(&Position::leaf(leaf))
+            .ok_or(KeyTreeError::LeafFree(leaf))?;
         let mut wrap_keys = Vec::new();
         let mut below = own;
         for position in Position::leaf(leaf).path().skip(1) {
@@ -332,7 +402,10 @@ impl KeyTree {
     ) -> Result<ExclusionKeys, KeyTreeError> {
         let mut wrap_keys = Vec::new();
         for created in &change.created {
-            let node = self.nodes.get(&created.position).ok_or(KeyTreeError::Malformed)?;
+            let node = self
+                .nodes
+                .get(&created.position)
+                .ok_or(KeyTreeError::Malformed)?;
             if node.key_id != created.key_id || created.position.level == DEPTH {
                 return Err(KeyTreeError::Malformed);
             }
@@ -354,5 +427,9 @@ impl KeyTree {
 
 /// `key` under the key of `under`.
 fn wrapped(key_id: u32, key: &Secret, under: &Node) -> Result<WrappedKey, KeyTreeError> {
-    Ok(WrappedKey { key_id, kwk_id: under.key_id, encrypted: wrap::wrap(&under.key, key.as_bytes())? })
+    Ok(WrappedKey {
+        key_id,
+        kwk_id: under.key_id,
+        encrypted: wrap::wrap(&under.key, key.as_bytes())?,
+    })
 }

@@ -99,8 +99,13 @@ impl Receiver {
     /// # Errors
     ///
     /// [`RekeyError::Setup`] when policy, keys and AUTH_KEY do not fit together.
-    pub fn from_registration(now: Instant, registration: &mut Registration) -> Result<Option<Self>, RekeyError> {
-        let Some(sa) = content::registered_rekey_sa(now, registration)? else { return Ok(None) };
+    pub fn from_registration(
+        now: Instant,
+        registration: &mut Registration,
+    ) -> Result<Option<Self>, RekeyError> {
+        let Some(sa) = content::registered_rekey_sa(now, registration)? else {
+            return Ok(None);
+        };
         let mut receiver = Self {
             sas: Vec::new(),
             working_key_path: WorkingKeyPath::default(),
@@ -118,7 +123,11 @@ impl Receiver {
     /// # Errors
     ///
     /// [`RekeyError::Setup`]; the receiver is unchanged.
-    pub fn handle_registration(&mut self, now: Instant, registration: &mut Registration) -> Result<(), RekeyError> {
+    pub fn handle_registration(
+        &mut self,
+        now: Instant,
+        registration: &mut Registration,
+    ) -> Result<(), RekeyError> {
         let sa = content::registered_rekey_sa(now, registration)?
             .ok_or(RekeyError::Setup("the registration has no Rekey SA"))?;
         self.adopt(now, sa, registration);
@@ -132,9 +141,12 @@ impl Receiver {
         }
         self.note_announcements(&registration.gsa);
         self.working_key_path = std::mem::take(&mut registration.working_key_path);
-        self.acknowledgement = registration
-            .registration_id
-            .map(|registration_id| (registration_id, registration.acknowledgement_key.duplicate()));
+        self.acknowledgement = registration.registration_id.map(|registration_id| {
+            (
+                registration_id,
+                registration.acknowledgement_key.duplicate(),
+            )
+        });
         self.install(now, sa);
     }
 
@@ -160,7 +172,9 @@ impl Receiver {
             }
         }
         if let Some(group_wide) = &gsa.group_wide {
-            let delay = group_wide.deactivation_delay_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+            let delay = group_wide
+                .deactivation_delay_seconds
+                .map(|seconds| Duration::from_secs(seconds.into()));
             self.deactivation_delay = delay.unwrap_or(self.deactivation_delay);
         }
     }
@@ -185,30 +199,55 @@ impl Receiver {
         }
         let spi = RekeySpi::from_header(&header);
         let announced = self.announced.contains(&spi);
-        let index = self.sas.iter().position(|sa| sa.spi == spi).ok_or(RekeyError::UnknownSpi { announced })?;
+        let index = self
+            .sas
+            .iter()
+            .position(|sa| sa.spi == spi)
+            .ok_or(RekeyError::UnknownSpi { announced })?;
         let parsed = Message::parse(message).map_err(RekeyError::Malformed)?;
         if !parsed.clear.is_empty() {
             return Err(RekeyError::Header);
         }
-        let sa = self.sas.get_mut(index).ok_or(RekeyError::UnknownSpi { announced })?;
+        let sa = self
+            .sas
+            .get_mut(index)
+            .ok_or(RekeyError::UnknownSpi { announced })?;
         if sa.expires <= now {
             return Err(RekeyError::UnknownSpi { announced });
         }
         match sa.authenticate(now, &parsed, message)? {
             Step::Incomplete => Ok(Received::Incomplete),
-            Step::Duplicate { message_id, acknowledge } => Ok(Received::Duplicate {
-                acknowledgement: acknowledge.then(|| self.acknowledge(spi, message_id)).flatten(),
+            Step::Duplicate {
+                message_id,
+                acknowledge,
+            } => Ok(Received::Duplicate {
+                acknowledgement: acknowledge
+                    .then(|| self.acknowledge(spi, message_id))
+                    .flatten(),
             }),
             Step::Authentic(authentic) => self.apply(now, index, authentic),
         }
     }
 
     /// Reads an authentic message, and only when all of it is acceptable changes anything.
-    fn apply(&mut self, now: Instant, index: usize, authentic: Authentic) -> Result<Received, RekeyError> {
+    fn apply(
+        &mut self,
+        now: Instant,
+        index: usize,
+        authentic: Authentic,
+    ) -> Result<Received, RekeyError> {
         let sa = self.sas.get(index).ok_or(RekeyError::Header)?;
         let (spi, message_id) = (sa.spi, authentic.message_id);
-        let Content { gsa, data, new_rekey_sa, new_path, auth_key, deletes, deleted_rekey_sas, notifies } =
-            content::read(now, sa, &self.working_key_path, &authentic.chain)?;
+        let Content {
+            gsa,
+            data,
+            new_rekey_sa,
+            new_path,
+            auth_key,
+            deletes,
+            deleted_rekey_sas,
+            notifies,
+        } = content::read(now, sa, &self.working_key_path, &authentic.chain)?;
 
         if let Some(gsa) = &gsa {
             self.note_announcements(gsa);
@@ -258,20 +297,40 @@ impl Receiver {
 
     /// When [`Self::handle_timeout`] is due, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let end = self.sas.iter().map(forgotten).min().map(|end| (end, "end of a Rekey SA"));
-        let reassembly = self.sas.iter().filter_map(RekeySa::reassembly_deadline).min();
-        [end, reassembly.map(|deadline| (deadline, "reassembly"))].into_iter().flatten().min()
+        let end = self
+            .sas
+            .iter()
+            .map(forgotten)
+            .min()
+            .map(|end| (end, "end of a Rekey SA"));
+        let reassembly = self
+            .sas
+            .iter()
+            .filter_map(RekeySa::reassembly_deadline)
+            .min();
+        [end, reassembly.map(|deadline| (deadline, "reassembly"))]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// When the newest Rekey SA in force ends; the member must have registered again by then. `None` when no Rekey
     /// SA takes new messages any more.
     pub fn expires(&self) -> Option<Instant> {
-        self.sas.iter().rev().find(|sa| sa.retires.is_none()).map(|sa| sa.expires)
+        self.sas
+            .iter()
+            .rev()
+            .find(|sa| sa.retires.is_none())
+            .map(|sa| sa.expires)
     }
 
     /// The newest Rekey SA in force.
     pub fn current(&self) -> Option<RekeySpi> {
-        self.sas.iter().rev().find(|sa| sa.retires.is_none()).map(|sa| sa.spi)
+        self.sas
+            .iter()
+            .rev()
+            .find(|sa| sa.retires.is_none())
+            .map(|sa| sa.spi)
     }
 }
 

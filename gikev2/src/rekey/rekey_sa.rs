@@ -111,16 +111,27 @@ impl RekeySa {
             if acknowledge {
                 *acknowledged = now;
             }
-            return Ok(Step::Duplicate { message_id, acknowledge });
+            return Ok(Step::Duplicate {
+                message_id,
+                acknowledge,
+            });
         }
-        let expected = self.next_message_id.ok_or(RekeyError::Replayed { message_id, expected: u32::MAX })?;
+        let expected = self.next_message_id.ok_or(RekeyError::Replayed {
+            message_id,
+            expected: u32::MAX,
+        })?;
         if message_id < expected {
-            return Err(RekeyError::Replayed { message_id, expected });
+            return Err(RekeyError::Replayed {
+                message_id,
+                expected,
+            });
         }
         if self.retires.is_some_and(|retires| retires <= now) {
             return Err(RekeyError::UnknownSpi { announced: false });
         }
-        let Some((chain, flags, digests)) = self.open(now, message, digest)? else { return Ok(Step::Incomplete) };
+        let Some((chain, flags, digests)) = self.open(now, message, digest)? else {
+            return Ok(Step::Incomplete);
+        };
         self.verify(&header, flags, &chain)?;
         self.next_message_id = message_id.checked_add(1);
         self.sets.retain(|id, _| *id > message_id);
@@ -139,7 +150,12 @@ impl RekeySa {
         match &message.protected {
             None => Err(RekeyError::Header),
             Some(Protected::Whole(_)) => {
-                match protect::open(now, message, self.keys.encryption(), &mut Reassembly::default()) {
+                match protect::open(
+                    now,
+                    message,
+                    self.keys.encryption(),
+                    &mut Reassembly::default(),
+                ) {
                     Opened::Complete(chain, flags) => Ok(Some((chain, flags, vec![digest]))),
                     Opened::Incomplete | Opened::Refused => Err(RekeyError::Integrity),
                 }
@@ -160,10 +176,10 @@ impl RekeySa {
                     // Whoever floods us with message numbers holds the KEK; the lowest number is the likeliest.
                     self.sets.pop_last();
                 }
-                let set = self
-                    .sets
-                    .entry(message_id)
-                    .or_insert_with(|| Set { reassembly: Reassembly::default(), digests: Vec::new() });
+                let set = self.sets.entry(message_id).or_insert_with(|| Set {
+                    reassembly: Reassembly::default(),
+                    digests: Vec::new(),
+                });
                 match protect::open(now, message, self.keys.encryption(), &mut set.reassembly) {
                     Opened::Refused => Err(RekeyError::Integrity),
                     Opened::Incomplete => {
@@ -186,14 +202,21 @@ impl RekeySa {
         let range = chain
             .signature_range()
             .map_err(RekeyError::Malformed)?
-            .ok_or(RekeyError::Signature("no AUTH payload with a digital signature"))?;
+            .ok_or(RekeyError::Signature(
+                "no AUTH payload with a digital signature",
+            ))?;
         // In front of the signature value: ASN.1 Length and AlgorithmIdentifier.
         let identifier = &self.algorithm_identifier;
         let announced = chain.octets.get(..range.start).unwrap_or_default();
         let length = u8::try_from(identifier.len()).unwrap_or(u8::MAX);
-        let fits = announced.strip_suffix(identifier.as_slice()).and_then(<[u8]>::last) == Some(&length);
+        let fits = announced
+            .strip_suffix(identifier.as_slice())
+            .and_then(<[u8]>::last)
+            == Some(&length);
         if !fits {
-            return Err(RekeyError::Signature("another algorithm than the registered one"));
+            return Err(RekeyError::Signature(
+                "another algorithm than the registered one",
+            ));
         }
         let mut zeroed = chain.clone();
         let signature = match zeroed.octets.get_mut(range) {
@@ -202,7 +225,11 @@ impl RekeySa {
                 field.fill(0);
                 signature
             }
-            None => return Err(RekeyError::Signature("no AUTH payload with a digital signature")),
+            None => {
+                return Err(RekeyError::Signature(
+                    "no AUTH payload with a digital signature",
+                ));
+            }
         };
         let octets = authenticated_octets(header, flags, &zeroed)
             .map_err(|_| RekeyError::Signature("the message is too long to be signed"))?;
@@ -216,12 +243,16 @@ impl RekeySa {
         for set in self.sets.values_mut() {
             set.reassembly.handle_timeout(now);
         }
-        self.sets.retain(|_, set| set.reassembly.deadline().is_some());
+        self.sets
+            .retain(|_, set| set.reassembly.deadline().is_some());
     }
 
     /// When the next incomplete message is to be forgotten.
     pub(super) fn reassembly_deadline(&self) -> Option<Instant> {
-        self.sets.values().filter_map(|set| set.reassembly.deadline()).min()
+        self.sets
+            .values()
+            .filter_map(|set| set.reassembly.deadline())
+            .min()
     }
 
     /// Octets held for incomplete messages.
@@ -246,11 +277,20 @@ mod tests {
     fn rekey_sa(now: Instant) -> RekeySa {
         let cipher = AeadAlgorithm::from_id(EncryptionId::AES_GCM_16, Some(256)).expect("a cipher");
         let keys = RekeySaKeys::new(cipher, &Secret::new(vec![1; 68])).expect("the right length");
-        let mut spki = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+        let mut spki = vec![
+            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+        ];
         spki.extend([9; 32]);
         let auth_key = PublicKey::from_spki(&spki).expect("a key");
         let algorithm = SignatureAlgorithm::Ed25519.algorithm_identifier().to_vec();
-        RekeySa::new(SPI, keys, algorithm, auth_key, 0, now + Duration::from_secs(3600))
+        RekeySa::new(
+            SPI,
+            keys,
+            algorithm,
+            auth_key,
+            0,
+            now + Duration::from_secs(3600),
+        )
     }
 
     fn fragment(sa: &RekeySa, message_id: u32, number: u16, total: u16, length: usize) -> Vec<u8> {
@@ -267,7 +307,15 @@ mod tests {
         iv[4..6].copy_from_slice(&number.to_be_bytes());
         let position = FragmentNumber { number, total };
         let part = vec![0; length];
-        seal_fragment(&header, sa.keys.encryption(), iv, PayloadType::DELETE, position, &part).expect("fits")
+        seal_fragment(
+            &header,
+            sa.keys.encryption(),
+            iv,
+            PayloadType::DELETE,
+            position,
+            &part,
+        )
+        .expect("fits")
     }
 
     #[test]
@@ -295,7 +343,10 @@ mod tests {
         let mut octets = fragment(&sa, 3, 1, 2, 100);
         octets[60] ^= 1;
         let message = Message::parse(&octets).expect("parses");
-        assert_eq!(sa.authenticate(now, &message, &octets).err(), Some(RekeyError::Integrity));
+        assert_eq!(
+            sa.authenticate(now, &message, &octets).err(),
+            Some(RekeyError::Integrity)
+        );
         assert!(sa.sets.is_empty());
     }
 }

@@ -13,8 +13,9 @@ use crate::keys::wrap::{self, WrapError};
 use crate::wire::encrypted::authenticated_octets;
 use crate::wire::payload::Chain;
 use crate::wire::{
-    Authentication, DataKeyBag, Delete, ExchangeType, Flags, GroupSecurityAssociation, Header, KeyBag, KeyDownload,
-    MemberKeyBag, Notify, Payload, PayloadType, ProtocolId, RekeyKeyBag, RekeySpi, Spi, WrappedKey, WriteError,
+    Authentication, DataKeyBag, Delete, ExchangeType, Flags, GroupSecurityAssociation, Header,
+    KeyBag, KeyDownload, MemberKeyBag, Notify, Payload, PayloadType, ProtocolId, RekeyKeyBag,
+    RekeySpi, Spi, WrappedKey, WriteError,
 };
 
 /// What a GSA_REKEY message says.
@@ -100,7 +101,13 @@ pub fn build(
         second.copy_from_slice(&u32::from(fragment).to_be_bytes());
         iv
     };
-    Ok(protect::seal(&header, keys.encryption(), iv, &chain, Some(fragment_size))?)
+    Ok(protect::seal(
+        &header,
+        keys.encryption(),
+        iv,
+        &chain,
+        Some(fragment_size),
+    )?)
 }
 
 /// GSA, KD, D, N and an AUTH with a signature of zeros.
@@ -125,7 +132,11 @@ fn payloads(
 
 fn key_download(update: &KeyUpdate<'_>, keys: &RekeySaKeys) -> Result<KeyDownload, BuildError> {
     let wrapped = |key: &Secret| -> Result<WrappedKey, WrapError> {
-        Ok(WrappedKey { key_id: 0, kwk_id: 0, encrypted: wrap::wrap(keys.key_wrap(), key.as_bytes())? })
+        Ok(WrappedKey {
+            key_id: 0,
+            kwk_id: 0,
+            encrypted: wrap::wrap(keys.key_wrap(), key.as_bytes())?,
+        })
     };
     let mut bags = Vec::new();
     if let Some((spi, key)) = &update.rekey {
@@ -133,11 +144,20 @@ fn key_download(update: &KeyUpdate<'_>, keys: &RekeySaKeys) -> Result<KeyDownloa
             NewRekeyKey::Plain(key) => vec![wrapped(key)?],
             NewRekeyKey::Wrapped(keys) => keys.clone(),
         };
-        bags.push(KeyBag::Rekey(RekeyKeyBag { spi: *spi, sa_keys, unknown: Vec::new() }));
+        bags.push(KeyBag::Rekey(RekeyKeyBag {
+            spi: *spi,
+            sa_keys,
+            unknown: Vec::new(),
+        }));
     }
     for (spi, key) in &update.data {
         let sa_key = wrapped(key)?;
-        bags.push(KeyBag::Data(DataKeyBag { protocol: ProtocolId::ESP, spi: *spi, sa_key, unknown: Vec::new() }));
+        bags.push(KeyBag::Data(DataKeyBag {
+            protocol: ProtocolId::ESP,
+            spi: *spi,
+            sa_key,
+            unknown: Vec::new(),
+        }));
     }
     let member = MemberKeyBag {
         wrap_keys: update.wrap_keys.clone(),
@@ -152,10 +172,18 @@ fn key_download(update: &KeyUpdate<'_>, keys: &RekeySaKeys) -> Result<KeyDownloa
 
 /// Signs `A | P` with the signature value zeroed, and puts the signature in (RFC 9838 §2.4.1.1).
 fn sign(header: &Header, chain: &mut Chain, signer: &dyn Signer) -> Result<(), BuildError> {
-    let range = chain.signature_range().ok().flatten().ok_or(BuildError::Sign)?;
+    let range = chain
+        .signature_range()
+        .ok()
+        .flatten()
+        .ok_or(BuildError::Sign)?;
     let octets = authenticated_octets(header, 0, chain)?;
     let signature = signer.sign(&octets).map_err(|_| BuildError::Sign)?;
-    let field = chain.octets.get_mut(range).filter(|field| field.len() == signature.len()).ok_or(BuildError::Sign)?;
+    let field = chain
+        .octets
+        .get_mut(range)
+        .filter(|field| field.len() == signature.len())
+        .ok_or(BuildError::Sign)?;
     field.copy_from_slice(&signature);
     Ok(())
 }

@@ -32,10 +32,19 @@ impl Responder {
         let proof = match self.authenticate(turn, sa, header, &identity, &request) {
             Ok(proof) => proof,
             Err(error) => {
-                let fate = self.answer(sa, arrival, header, &[notification(NotifyType::AUTHENTICATION_FAILED)]);
+                let fate = self.answer(
+                    sa,
+                    arrival,
+                    header,
+                    &[notification(NotifyType::AUTHENTICATION_FAILED)],
+                );
                 let reason = RejectReason::Authentication(error);
                 let identity = Some(identity);
-                self.events.push_back(Event::Rejected { remote: arrival.remote, identity, reason });
+                self.events.push_back(Event::Rejected {
+                    remote: arrival.remote,
+                    identity,
+                    reason,
+                });
                 self.end(turn, sa);
                 return fate;
             }
@@ -53,7 +62,11 @@ impl Responder {
             answer.push(notification(NotifyType::NO_PROPOSAL_CHOSEN));
         }
         let ike_sa = IkeSaHandle(sa.serial);
-        self.events.push_back(Event::Authenticated { ike_sa, identity, remote: arrival.remote });
+        self.events.push_back(Event::Authenticated {
+            ike_sa,
+            identity,
+            remote: arrival.remote,
+        });
         self.answer(sa, arrival, header, &answer)
     }
 
@@ -66,16 +79,26 @@ impl Responder {
         identity: &Identification,
         request: &Payloads,
     ) -> Result<Vec<Payload>, AuthenticationError> {
-        let authentication = request.authentication.as_ref().ok_or(AuthenticationError::Missing)?;
-        let proofs =
-            Proofs { schedule: &sa.schedule, transcript: &sa.transcript, message_id: header.message_id };
+        let authentication = request
+            .authentication
+            .as_ref()
+            .ok_or(AuthenticationError::Missing)?;
+        let proofs = Proofs {
+            schedule: &sa.schedule,
+            transcript: &sa.transcript,
+            message_id: header.message_id,
+        };
         let own = &self.config.identity;
         let mut answer = vec![Payload::IdentificationResponder(own.clone())];
         match authentication {
             Authentication::SharedKey(mic) => {
-                let keys = self.config.pre_shared_keys.as_ref().ok_or(AuthenticationError::Method(
-                    AuthenticationMethod::SHARED_KEY,
-                ))?;
+                let keys =
+                    self.config
+                        .pre_shared_keys
+                        .as_ref()
+                        .ok_or(AuthenticationError::Method(
+                            AuthenticationMethod::SHARED_KEY,
+                        ))?;
                 let known = keys.key(identity);
                 let key = known.unwrap_or(&self.decoy);
                 let matches = proofs.verify_shared_key(Role::Initiator, identity, key, mic);
@@ -83,14 +106,25 @@ impl Responder {
                     (None, _) => return Err(AuthenticationError::UnknownIdentity),
                     (Some(_), Err(error)) => return Err(error),
                     (Some(key), Ok(())) => {
-                        answer.push(Payload::Authentication(proofs.prove_shared_key(Role::Responder, own, key)));
+                        answer.push(Payload::Authentication(proofs.prove_shared_key(
+                            Role::Responder,
+                            own,
+                            key,
+                        )));
                     }
                 }
             }
-            Authentication::Signature { algorithm_identifier, signature } => {
-                let credentials = self.config.certificate.as_ref().ok_or(AuthenticationError::Method(
-                    AuthenticationMethod::DIGITAL_SIGNATURE,
-                ))?;
+            Authentication::Signature {
+                algorithm_identifier,
+                signature,
+            } => {
+                let credentials =
+                    self.config
+                        .certificate
+                        .as_ref()
+                        .ok_or(AuthenticationError::Method(
+                            AuthenticationMethod::DIGITAL_SIGNATURE,
+                        ))?;
                 let certificate = proofs.verify_certificate(&proofs::SignedProof {
                     prover: Role::Initiator,
                     identity,
@@ -106,7 +140,9 @@ impl Responder {
                 answer.push(Payload::Authentication(authentication));
                 sa.certificate = Some(certificate);
             }
-            Authentication::Other { method, .. } => return Err(AuthenticationError::Method(*method)),
+            Authentication::Other { method, .. } => {
+                return Err(AuthenticationError::Method(*method));
+            }
         }
         Ok(answer)
     }
@@ -120,7 +156,12 @@ impl Responder {
         header: &Header,
         what: &'static str,
     ) -> Fate {
-        let fate = self.answer(sa, arrival, header, &[notification(NotifyType::INVALID_SYNTAX)]);
+        let fate = self.answer(
+            sa,
+            arrival,
+            header,
+            &[notification(NotifyType::INVALID_SYNTAX)],
+        );
         self.reject(sa, RejectReason::PayloadSet(what));
         self.end(turn, sa);
         fate

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use super::error::RejectReason;
 use crate::Secret;
 use crate::crypto::certificate::PeerCertificate;
-use crate::wire::{GroupSecurityAssociation, Identification, NotifyType, Proposal, RekeySpi, Spi, WrappedKey};
+use crate::wire::{
+    GroupSecurityAssociation, Identification, NotifyType, Proposal, RekeySpi, Spi, WrappedKey,
+};
 
 /// Names one unanswered registration request. It goes stale when the request is answered or its IKE SA ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

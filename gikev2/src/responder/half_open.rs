@@ -35,7 +35,8 @@ impl HalfOpen {
 
     /// Whether a source must show a cookie before we keep state for it.
     pub(super) fn wants_cookie(&self, source: IpAddr, limits: &Limits) -> bool {
-        self.total >= limits.cookie_threshold || self.of(source) >= limits.cookie_threshold_per_source
+        self.total >= limits.cookie_threshold
+            || self.of(source) >= limits.cookie_threshold_per_source
     }
 
     /// Whether `source` may have one more. A source at its own limit loses its oldest instead of being refused:
@@ -47,7 +48,11 @@ impl HalfOpen {
                 None => Room::Full,
             };
         }
-        if self.total >= limits.half_open { Room::Full } else { Room::Free }
+        if self.total >= limits.half_open {
+            Room::Full
+        } else {
+            Room::Free
+        }
     }
 
     /// Counts an IKE SA; `serial` grows with time.
@@ -59,7 +64,9 @@ impl HalfOpen {
 
     /// Stops counting an IKE SA.
     pub(super) fn remove(&mut self, source: IpAddr, serial: u64) {
-        let Some(serials) = self.by_source.get_mut(&source) else { return };
+        let Some(serials) = self.by_source.get_mut(&source) else {
+            return;
+        };
         if serials.remove(&serial) {
             self.total = self.total.saturating_sub(1);
         }
@@ -78,7 +85,11 @@ mod tests {
 
     #[test]
     fn a_busy_source_loses_its_oldest_and_does_not_hurt_another() {
-        let limits = Limits { half_open_per_source: 2, half_open: 3, ..Limits::default() };
+        let limits = Limits {
+            half_open_per_source: 2,
+            half_open: 3,
+            ..Limits::default()
+        };
         let mut half_open = HalfOpen::default();
         half_open.insert(SOURCE, 5);
         half_open.insert(SOURCE, 9);
@@ -94,7 +105,11 @@ mod tests {
 
     #[test]
     fn cookies_are_wanted_from_a_busy_source_before_they_are_wanted_from_all() {
-        let limits = Limits { cookie_threshold: 4, cookie_threshold_per_source: 1, ..Limits::default() };
+        let limits = Limits {
+            cookie_threshold: 4,
+            cookie_threshold_per_source: 1,
+            ..Limits::default()
+        };
         let mut half_open = HalfOpen::default();
         assert!(!half_open.wants_cookie(SOURCE, &limits));
         half_open.insert(SOURCE, 1);

@@ -13,8 +13,8 @@ use crate::exchange::reassembly::Reassembly;
 use crate::exchange::retransmit::Outstanding;
 use crate::wire::payload::Chain;
 use crate::wire::{
-    ExchangeType, Flags, HashAlgorithmId, Header, IkeSpi, Identification, KeyExchangeMethod, Message, Payload,
-    PayloadType, WriteError,
+    ExchangeType, Flags, HashAlgorithmId, Header, Identification, IkeSpi, KeyExchangeMethod,
+    Message, Payload, PayloadType, WriteError,
 };
 
 /// Where an IKE SA stands. Each state allows one set of next requests; everything else is dropped without a trace.
@@ -138,10 +138,22 @@ pub(super) struct Beginning {
 impl IkeSa {
     /// The IKE SA right after IKE_SA_INIT.
     pub(super) fn new(beginning: Beginning) -> Self {
-        let Beginning { serial, initiator_spi, responder_spi, local, remote, peer, schedule, transcript, .. } =
-            beginning;
+        let Beginning {
+            serial,
+            initiator_spi,
+            responder_spi,
+            local,
+            remote,
+            peer,
+            schedule,
+            transcript,
+            ..
+        } = beginning;
         let last_request = Some((0, sha256(&[&transcript.request])));
-        let answered = Some(Answered { message_id: 0, datagrams: vec![transcript.response.clone()] });
+        let answered = Some(Answered {
+            message_id: 0,
+            datagrams: vec![transcript.response.clone()],
+        });
         Self {
             serial,
             initiator_spi,
@@ -178,20 +190,31 @@ impl IkeSa {
     /// only if its ICV verifies.
     pub(super) fn repeated_answer(&self, message: &Message<'_>, datagram: &[u8]) -> &[Vec<u8>] {
         let message_id = message.header.message_id;
-        let Some(answered) = self.answered.as_ref().filter(|answered| answered.message_id == message_id) else {
+        let Some(answered) = self
+            .answered
+            .as_ref()
+            .filter(|answered| answered.message_id == message_id)
+        else {
             return &[];
         };
         if !protect::asks_for_answer(message) {
             return &[];
         }
         let known = self.last_request == Some((message_id, sha256(&[datagram])));
-        if known || self.schedule.verifies(message) { &answered.datagrams } else { &[] }
+        if known || self.schedule.verifies(message) {
+            &answered.datagrams
+        } else {
+            &[]
+        }
     }
 
     /// The cached IKE_SA_INIT answer, when `datagram` repeats that request and nothing came after it.
     pub(super) fn repeated_opening(&self, datagram: &[u8]) -> &[Vec<u8>] {
         match &self.answered {
-            Some(answered) if answered.message_id == 0 && self.last_request == Some((0, sha256(&[datagram]))) => {
+            Some(answered)
+                if answered.message_id == 0
+                    && self.last_request == Some((0, sha256(&[datagram]))) =>
+            {
                 &answered.datagrams
             }
             _ => &[],
@@ -219,11 +242,19 @@ impl IkeSa {
         let chain = Chain::write(payloads)?;
         let header = self.header(exchange, true, message_id);
         if exchange == ExchangeType::IKE_INTERMEDIATE {
-            self.schedule.fold(crate::exchange::key_schedule::Role::Responder, &header, 0, &chain)?;
+            self.schedule.fold(
+                crate::exchange::key_schedule::Role::Responder,
+                &header,
+                0,
+                &chain,
+            )?;
         }
         let fragment_size = self.peer.fragmentation.then_some(self.fragment_size);
         let datagrams = self.schedule.seal(&header, &chain, fragment_size)?;
-        self.answered = Some(Answered { message_id, datagrams: datagrams.clone() });
+        self.answered = Some(Answered {
+            message_id,
+            datagrams: datagrams.clone(),
+        });
         Ok(datagrams)
     }
 

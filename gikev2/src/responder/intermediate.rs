@@ -19,16 +19,30 @@ impl Responder {
         header: &Header,
         request: &Payloads,
     ) -> Fate {
-        let State::KeyExchange(method) = sa.state else { return Fate::Keep };
-        let theirs = request.key_exchange.as_ref().filter(|theirs| theirs.method == method);
-        let responded = theirs.map(|theirs| key_exchange::respond(method, &theirs.data, turn.entropy));
+        let State::KeyExchange(method) = sa.state else {
+            return Fate::Keep;
+        };
+        let theirs = request
+            .key_exchange
+            .as_ref()
+            .filter(|theirs| theirs.method == method);
+        let responded =
+            theirs.map(|theirs| key_exchange::respond(method, &theirs.data, turn.entropy));
         let Some(Ok((public_value, shared))) = responded else {
-            let fate = self.answer(sa, arrival, header, &[notification(NotifyType::INVALID_SYNTAX)]);
+            let fate = self.answer(
+                sa,
+                arrival,
+                header,
+                &[notification(NotifyType::INVALID_SYNTAX)],
+            );
             self.reject(sa, RejectReason::KeyExchange);
             self.end(turn, sa);
             return fate;
         };
-        let payload = Payload::KeyExchange(KeyExchange { method, data: public_value });
+        let payload = Payload::KeyExchange(KeyExchange {
+            method,
+            data: public_value,
+        });
         let fate = self.answer(sa, arrival, header, &[payload]);
         if sa.schedule.mix(&shared).is_err() {
             return Fate::Remove;

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 pub use config::{Config, Limits};
 pub use error::RejectReason;
 pub use event::{
-    AnswerError, Event, Grant, GrantKeys, IkeSaHandle, Refusal, RegistrationHandle, RegistrationRequest, RekeyKey,
-    RekeyKeyGrant,
+    AnswerError, Event, Grant, GrantKeys, IkeSaHandle, Refusal, RegistrationHandle,
+    RegistrationRequest, RekeyKey, RekeyKeyGrant,
 };
 
 use crate::exchange::cookie::CookieJar;
@@ -98,7 +98,10 @@ impl Responder {
             next_serial: 1,
             cookies,
             decoy: Secret::random(DECOY_LENGTH, entropy),
-            stray_answers: StrayAnswers { second: now, given: 0 },
+            stray_answers: StrayAnswers {
+                second: now,
+                given: 0,
+            },
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -115,9 +118,15 @@ impl Responder {
         datagram: &[u8],
         entropy: &mut dyn Entropy,
     ) {
-        let Some(message) = without_marker(local, remote, datagram) else { return };
+        let Some(message) = without_marker(local, remote, datagram) else {
+            return;
+        };
         let arrival = Arrival { local, remote };
-        let mut turn = Turn { now, unix_time, entropy };
+        let mut turn = Turn {
+            now,
+            unix_time,
+            entropy,
+        };
         let header = match Header::parse(message) {
             Ok(header) => header,
             Err(_) => return self.handle_foreign_version(now, arrival, message),
@@ -132,8 +141,16 @@ impl Responder {
             }
             return;
         }
-        let belongs = |serial: &u64| self.sas.get(serial).is_some_and(|sa| sa.initiator_spi == header.initiator_spi);
-        let serial = self.by_spi.get(&header.responder_spi).copied().filter(belongs);
+        let belongs = |serial: &u64| {
+            self.sas
+                .get(serial)
+                .is_some_and(|sa| sa.initiator_spi == header.initiator_spi)
+        };
+        let serial = self
+            .by_spi
+            .get(&header.responder_spi)
+            .copied()
+            .filter(belongs);
         match serial.and_then(|serial| self.sas.remove(&serial)) {
             Some(mut sa) => {
                 let fate = self.handle_protected(&mut turn, &mut sa, arrival, message);
@@ -152,7 +169,14 @@ impl Responder {
             self.timers.pop_first();
             if let Some(mut sa) = self.sas.remove(&serial) {
                 sa.timer = None;
-                let fate = self.handle_ike_sa_timeout(&mut Turn { now, unix_time: 0, entropy }, &mut sa);
+                let fate = self.handle_ike_sa_timeout(
+                    &mut Turn {
+                        now,
+                        unix_time: 0,
+                        entropy,
+                    },
+                    &mut sa,
+                );
                 self.settle(sa, fate);
             }
         }
@@ -161,7 +185,14 @@ impl Responder {
     /// Deletes an IKE SA, telling the peer. [`Event::Closed`] follows when the peer has confirmed or was given up.
     pub fn delete_ike_sa(&mut self, now: Instant, ike_sa: IkeSaHandle, entropy: &mut dyn Entropy) {
         if let Some(mut sa) = self.sas.remove(&ike_sa.0) {
-            let fate = self.close(&mut Turn { now, unix_time: 0, entropy }, &mut sa);
+            let fate = self.close(
+                &mut Turn {
+                    now,
+                    unix_time: 0,
+                    entropy,
+                },
+                &mut sa,
+            );
             self.settle(sa, fate);
         }
     }
@@ -190,7 +221,11 @@ impl Responder {
         let Arrival { local, remote } = arrival;
         for message in messages {
             let payload = with_marker(local, remote, message);
-            self.transmits.push_back(Transmit { local, remote, payload });
+            self.transmits.push_back(Transmit {
+                local,
+                remote,
+                payload,
+            });
         }
     }
 
@@ -228,7 +263,10 @@ impl Responder {
         }
         self.by_spi.remove(&sa.responder_spi);
         if let Some(identity) = sa.identity {
-            self.events.push_back(Event::Closed { ike_sa: IkeSaHandle(sa.serial), identity });
+            self.events.push_back(Event::Closed {
+                ike_sa: IkeSaHandle(sa.serial),
+                identity,
+            });
         }
     }
 
@@ -241,18 +279,30 @@ impl Responder {
 
     /// A request with a higher major version is told ours (RFC 7296 §2.5); everything else unreadable is ignored.
     fn handle_foreign_version(&mut self, now: Instant, arrival: Arrival, message: &[u8]) {
-        let Some(octets) = message.first_chunk::<HEADER_LENGTH>() else { return };
+        let Some(octets) = message.first_chunk::<HEADER_LENGTH>() else {
+            return;
+        };
         let mut readable = *octets;
         if readable[17] >> 4 <= 2 {
             return;
         }
         readable[17] = VERSION;
         readable[24..28].copy_from_slice(&[0, 0, 0, HEADER_LENGTH as u8]);
-        let Ok(header) = Header::parse(&readable) else { return };
+        let Ok(header) = Header::parse(&readable) else {
+            return;
+        };
         if !header.flags.is_response() && self.stray_answers.allow(now, &self.config.limits) {
-            self.answer_in_clear(arrival, &header, Notify::empty(NotifyType::INVALID_MAJOR_VERSION));
+            self.answer_in_clear(
+                arrival,
+                &header,
+                Notify::empty(NotifyType::INVALID_MAJOR_VERSION),
+            );
             let reason = RejectReason::MajorVersion;
-            self.events.push_back(Event::Rejected { remote: arrival.remote, identity: None, reason });
+            self.events.push_back(Event::Rejected {
+                remote: arrival.remote,
+                identity: None,
+                reason,
+            });
         }
     }
 
@@ -262,7 +312,8 @@ impl Responder {
         let ike = (ExchangeType::IKE_AUTH..=ExchangeType::INFORMATIONAL).contains(&exchange)
             || (ExchangeType::GSA_AUTH..=ExchangeType::GSA_REGISTRATION).contains(&exchange)
             || exchange == ExchangeType::IKE_INTERMEDIATE;
-        if ike && !header.flags.is_response() && self.stray_answers.allow(now, &self.config.limits) {
+        if ike && !header.flags.is_response() && self.stray_answers.allow(now, &self.config.limits)
+        {
             self.answer_in_clear(arrival, header, Notify::empty(NotifyType::INVALID_IKE_SPI));
         }
     }
@@ -271,7 +322,10 @@ impl Responder {
 impl StrayAnswers {
     fn allow(&mut self, now: Instant, limits: &Limits) -> bool {
         if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
-            *self = Self { second: now, given: 0 };
+            *self = Self {
+                second: now,
+                given: 0,
+            };
         }
         let allowed = self.given < limits.invalid_ike_spi_per_second;
         self.given += u32::from(allowed);

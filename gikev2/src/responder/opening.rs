@@ -12,8 +12,8 @@ use crate::exchange::payloads::Payloads;
 use crate::exchange::proposal;
 use crate::wire::message::write_clear;
 use crate::wire::{
-    ExchangeType, Flags, Header, IkeSpi, KeyExchange, Message, Nonce, Notify, NotifyType, ParseError, Payload,
-    PayloadType, SecurityAssociation, VendorId,
+    ExchangeType, Flags, Header, IkeSpi, KeyExchange, Message, Nonce, Notify, NotifyType,
+    ParseError, Payload, PayloadType, SecurityAssociation, VendorId,
 };
 
 use super::half_open::Room;
@@ -26,7 +26,9 @@ const NONCE_LENGTH: usize = 32;
 impl Responder {
     /// Answers an IKE_SA_INIT request.
     pub(super) fn handle_opening(&mut self, turn: &mut Turn<'_>, arrival: Arrival, message: &[u8]) {
-        let Ok(header) = Header::parse(message) else { return };
+        let Ok(header) = Header::parse(message) else {
+            return;
+        };
         if header.message_id != 0 || header.initiator_spi.is_zero() {
             return;
         }
@@ -43,7 +45,11 @@ impl Responder {
                 self.answer_in_clear(arrival, &header, notify);
             }
             if let Some(reason) = refused.reason {
-                self.events.push_back(Event::Rejected { remote: arrival.remote, identity: None, reason });
+                self.events.push_back(Event::Rejected {
+                    remote: arrival.remote,
+                    identity: None,
+                    reason,
+                });
             }
         }
     }
@@ -57,31 +63,61 @@ impl Responder {
     ) -> Result<(), Refused> {
         let message = Message::parse(datagram).map_err(Refused::malformed)?;
         let request = Payloads::sort(message.clear).map_err(Refused::malformed)?;
-        let (Some(offer), Some(theirs), Some(nonce)) =
-            (&request.security_association, &request.key_exchange, &request.nonce)
-        else {
-            return Err(Refused::invalid_syntax(RejectReason::PayloadSet("IKE_SA_INIT without SA, KE or nonce")));
+        let (Some(offer), Some(theirs), Some(nonce)) = (
+            &request.security_association,
+            &request.key_exchange,
+            &request.nonce,
+        ) else {
+            return Err(Refused::invalid_syntax(RejectReason::PayloadSet(
+                "IKE_SA_INIT without SA, KE or nonce",
+            )));
         };
         self.check_cookie(turn, arrival, header, &request, &nonce.0)?;
         let evicted = self.make_room(arrival.remote)?;
 
-        let (mut suite, mut answer) =
-            proposal::choose(&offer.proposals, &self.config.key_exchanges, self.config.childless)
-                .ok_or_else(|| Refused::new(NotifyType::NO_PROPOSAL_CHOSEN, RejectReason::NoProposalChosen))?;
+        let (mut suite, mut answer) = proposal::choose(
+            &offer.proposals,
+            &self.config.key_exchanges,
+            self.config.childless,
+        )
+        .ok_or_else(|| {
+            Refused::new(
+                NotifyType::NO_PROPOSAL_CHOSEN,
+                RejectReason::NoProposalChosen,
+            )
+        })?;
         // An additional key exchange needs IKE_INTERMEDIATE; a peer that cannot do it gets a plain one.
-        if suite.additional.is_some() && !request.has_notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED) {
-            let plain: Vec<_> = self.config.key_exchanges.iter().copied().filter(|choice| {
-                choice.additional_method().is_none()
-            }).collect();
+        if suite.additional.is_some()
+            && !request.has_notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED)
+        {
+            let plain: Vec<_> = self
+                .config
+                .key_exchanges
+                .iter()
+                .copied()
+                .filter(|choice| choice.additional_method().is_none())
+                .collect();
             (suite, answer) = proposal::choose(&offer.proposals, &plain, self.config.childless)
-                .ok_or_else(|| Refused::new(NotifyType::NO_PROPOSAL_CHOSEN, RejectReason::NoProposalChosen))?;
+                .ok_or_else(|| {
+                    Refused::new(
+                        NotifyType::NO_PROPOSAL_CHOSEN,
+                        RejectReason::NoProposalChosen,
+                    )
+                })?;
         }
         if theirs.method != suite.method {
-            let wanted = Notify::new(NotifyType::INVALID_KE_PAYLOAD, &suite.method.0.to_be_bytes());
-            return Err(Refused { notify: Some(wanted), reason: None });
+            let wanted = Notify::new(
+                NotifyType::INVALID_KE_PAYLOAD,
+                &suite.method.0.to_be_bytes(),
+            );
+            return Err(Refused {
+                notify: Some(wanted),
+                reason: None,
+            });
         }
-        let (public_value, shared) = key_exchange::respond(suite.method, &theirs.data, turn.entropy)
-            .map_err(|_| Refused::invalid_syntax(RejectReason::KeyExchange))?;
+        let (public_value, shared) =
+            key_exchange::respond(suite.method, &theirs.data, turn.entropy)
+                .map_err(|_| Refused::invalid_syntax(RejectReason::KeyExchange))?;
 
         let mut own_nonce = vec![0; NONCE_LENGTH];
         turn.entropy.fill(&mut own_nonce);
@@ -92,11 +128,21 @@ impl Responder {
             initiator_nonce: nonce.0.clone(),
             responder_nonce: own_nonce.clone(),
         };
-        let schedule = KeySchedule::new(Role::Responder, suite, opening, &shared)
-            .map_err(|_| Refused::new(NotifyType::NO_PROPOSAL_CHOSEN, RejectReason::NoProposalChosen))?;
+        let schedule =
+            KeySchedule::new(Role::Responder, suite, opening, &shared).map_err(|_| {
+                Refused::new(
+                    NotifyType::NO_PROPOSAL_CHOSEN,
+                    RejectReason::NoProposalChosen,
+                )
+            })?;
 
-        let found =
-            nat::detect(header.initiator_spi, header.responder_spi, arrival.local, arrival.remote, &request.notifies);
+        let found = nat::detect(
+            header.initiator_spi,
+            header.responder_spi,
+            arrival.local,
+            arrival.remote,
+            &request.notifies,
+        );
         let peer = Peer {
             fragmentation: request.has_notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED),
             ours: request.is_ours(),
@@ -108,25 +154,45 @@ impl Responder {
             nat: found.any(),
         };
         let mut payloads = vec![
-            Payload::SecurityAssociation(SecurityAssociation { proposals: vec![answer] }),
-            Payload::KeyExchange(KeyExchange { method: suite.method, data: public_value }),
+            Payload::SecurityAssociation(SecurityAssociation {
+                proposals: vec![answer],
+            }),
+            Payload::KeyExchange(KeyExchange {
+                method: suite.method,
+                data: public_value,
+            }),
             Payload::Nonce(Nonce(own_nonce)),
         ];
         if request.has_notify(NotifyType::NAT_DETECTION_SOURCE_IP) {
-            payloads.extend(nat::notifications(header.initiator_spi, responder_spi, arrival.local, arrival.remote));
+            payloads.extend(nat::notifications(
+                header.initiator_spi,
+                responder_spi,
+                arrival.local,
+                arrival.remote,
+            ));
         }
         if peer.fragmentation {
-            payloads.push(Payload::Notify(Notify::empty(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED)));
+            payloads.push(Payload::Notify(Notify::empty(
+                NotifyType::IKEV2_FRAGMENTATION_SUPPORTED,
+            )));
         }
         if suite.additional.is_some() {
-            payloads.push(Payload::Notify(Notify::empty(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED)));
+            payloads.push(Payload::Notify(Notify::empty(
+                NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED,
+            )));
         }
         if self.config.childless {
-            payloads.push(Payload::Notify(Notify::empty(NotifyType::CHILDLESS_IKEV2_SUPPORTED)));
+            payloads.push(Payload::Notify(Notify::empty(
+                NotifyType::CHILDLESS_IKEV2_SUPPORTED,
+            )));
         }
-        payloads.push(Payload::Notify(Notify::signature_hash_algorithms(&authentication::VERIFIABLE_HASHES)));
+        payloads.push(Payload::Notify(Notify::signature_hash_algorithms(
+            &authentication::VERIFIABLE_HASHES,
+        )));
         if let Some(credentials) = &self.config.certificate {
-            payloads.push(Payload::CertificateRequest(credentials.certificate_request()));
+            payloads.push(Payload::CertificateRequest(
+                credentials.certificate_request(),
+            ));
         }
         if peer.ours {
             payloads.push(Payload::VendorId(VendorId::ours()));
@@ -138,8 +204,12 @@ impl Responder {
             flags: Flags::new(false, true),
             ..*header
         };
-        let response = write_clear(&response_header, &payloads)
-            .map_err(|_| Refused::new(NotifyType::NO_PROPOSAL_CHOSEN, RejectReason::NoProposalChosen))?;
+        let response = write_clear(&response_header, &payloads).map_err(|_| {
+            Refused::new(
+                NotifyType::NO_PROPOSAL_CHOSEN,
+                RejectReason::NoProposalChosen,
+            )
+        })?;
 
         if let Some(oldest) = evicted {
             self.forget(oldest);
@@ -154,7 +224,10 @@ impl Responder {
             remote: arrival.remote,
             peer,
             schedule,
-            transcript: Transcript { request: datagram.to_vec(), response: response.clone() },
+            transcript: Transcript {
+                request: datagram.to_vec(),
+                response: response.clone(),
+            },
             state: match suite.additional {
                 Some(method) => State::KeyExchange(method),
                 None => State::Authentication,
@@ -164,7 +237,8 @@ impl Responder {
         });
         self.half_open.insert(arrival.remote.ip(), serial);
         self.by_spi.insert(responder_spi, serial);
-        self.by_opening.insert((arrival.remote, header.initiator_spi), serial);
+        self.by_opening
+            .insert((arrival.remote, header.initiator_spi), serial);
         self.put(sa);
         self.transmit(arrival, vec![response]);
         Ok(())
@@ -179,16 +253,27 @@ impl Responder {
         request: &Payloads,
         nonce: &[u8],
     ) -> Result<(), Refused> {
-        if !self.half_open.wants_cookie(arrival.remote.ip(), &self.config.limits) {
+        if !self
+            .half_open
+            .wants_cookie(arrival.remote.ip(), &self.config.limits)
+        {
             return Ok(());
         }
         self.cookies.rotate(turn.now, turn.entropy);
         let shown = request.cookie.as_deref().unwrap_or_default();
-        if self.cookies.accepts(shown, nonce, arrival.remote, header.initiator_spi) {
+        if self
+            .cookies
+            .accepts(shown, nonce, arrival.remote, header.initiator_spi)
+        {
             return Ok(());
         }
-        let cookie = self.cookies.bake(nonce, arrival.remote, header.initiator_spi);
-        Err(Refused { notify: Some(Notify::new(NotifyType::COOKIE, &cookie)), reason: None })
+        let cookie = self
+            .cookies
+            .bake(nonce, arrival.remote, header.initiator_spi);
+        Err(Refused {
+            notify: Some(Notify::new(NotifyType::COOKIE, &cookie)),
+            reason: None,
+        })
     }
 
     /// Room for one more IKE SA; names one that has to go for it.
@@ -216,7 +301,11 @@ impl Responder {
 
     /// Answers a request without keys, with one notification and the SPIs of the request.
     pub(super) fn answer_in_clear(&mut self, arrival: Arrival, request: &Header, notify: Notify) {
-        let header = Header { next_payload: PayloadType::NONE, flags: Flags::new(false, true), ..*request };
+        let header = Header {
+            next_payload: PayloadType::NONE,
+            flags: Flags::new(false, true),
+            ..*request
+        };
         if let Ok(answer) = write_clear(&header, &[Payload::Notify(notify)]) {
             self.transmit(arrival, vec![answer]);
         }
@@ -231,7 +320,10 @@ struct Refused {
 
 impl Refused {
     fn new(notify_type: NotifyType, reason: RejectReason) -> Self {
-        Self { notify: Some(Notify::empty(notify_type)), reason: Some(reason) }
+        Self {
+            notify: Some(Notify::empty(notify_type)),
+            reason: Some(reason),
+        }
     }
 
     fn invalid_syntax(reason: RejectReason) -> Self {
@@ -239,7 +331,10 @@ impl Refused {
     }
 
     fn silent(reason: RejectReason) -> Self {
-        Self { notify: None, reason: Some(reason) }
+        Self {
+            notify: None,
+            reason: Some(reason),
+        }
     }
 
     fn malformed(error: ParseError) -> Self {
@@ -249,6 +344,9 @@ impl Refused {
             }
             _ => Notify::empty(NotifyType::INVALID_SYNTAX),
         };
-        Self { notify: Some(notify), reason: Some(RejectReason::Malformed(error)) }
+        Self {
+            notify: Some(notify),
+            reason: Some(RejectReason::Malformed(error)),
+        }
     }
 }

@@ -7,7 +7,8 @@ use crate::exchange::protect::Opened;
 use crate::exchange::retransmit::{Due, Outstanding};
 use crate::wire::payload::Chain;
 use crate::wire::{
-    Delete, ExchangeType, Header, Message, Notify, NotifyType, ParseError, Payload, Protected, WriteError,
+    Delete, ExchangeType, Header, Message, Notify, NotifyType, ParseError, Payload, Protected,
+    WriteError,
 };
 
 use super::ike_sa::{IkeSa, State};
@@ -25,7 +26,9 @@ impl Responder {
         arrival: Arrival,
         datagram: &[u8],
     ) -> Fate {
-        let Ok(message) = Message::parse(datagram) else { return Fate::Keep };
+        let Ok(message) = Message::parse(datagram) else {
+            return Fate::Keep;
+        };
         let header = message.header;
         if matches!(message.protected, Some(Protected::Fragment(_))) && !sa.peer.fragmentation {
             return Fate::Keep;
@@ -43,7 +46,10 @@ impl Responder {
             Position::Next => {}
         }
         let key_wrap = sa.schedule.suite().key_wrap;
-        if !sa.state.allows(header.exchange, key_wrap, self.config.childless) {
+        if !sa
+            .state
+            .allows(header.exchange, key_wrap, self.config.childless)
+        {
             return Fate::Keep;
         }
         let (chain, flags) = match sa.schedule.open(turn.now, &message, &mut sa.reassembly) {
@@ -75,7 +81,11 @@ impl Responder {
         };
         match header.exchange {
             ExchangeType::IKE_INTERMEDIATE => {
-                if sa.schedule.fold(Role::Initiator, header, flags, chain).is_err() {
+                if sa
+                    .schedule
+                    .fold(Role::Initiator, header, flags, chain)
+                    .is_err()
+                {
                     return Fate::Remove;
                 }
                 self.handle_intermediate(turn, sa, arrival, header, &request)
@@ -83,12 +93,21 @@ impl Responder {
             ExchangeType::GSA_AUTH | ExchangeType::IKE_AUTH => {
                 self.handle_authentication(turn, sa, arrival, header, request)
             }
-            ExchangeType::GSA_REGISTRATION => self.handle_registration(turn, sa, arrival, header, request),
-            ExchangeType::INFORMATIONAL => self.handle_informational(turn, sa, arrival, header, &request),
+            ExchangeType::GSA_REGISTRATION => {
+                self.handle_registration(turn, sa, arrival, header, request)
+            }
+            ExchangeType::INFORMATIONAL => {
+                self.handle_informational(turn, sa, arrival, header, &request)
+            }
             _ => {
                 // CREATE_CHILD_SA: there is nothing to create, and the IKE SA lives too short to be rekeyed.
                 sa.deadline = turn.now + self.config.limits.idle_grace;
-                self.answer(sa, arrival, header, &[notification(NotifyType::NO_ADDITIONAL_SAS)])
+                self.answer(
+                    sa,
+                    arrival,
+                    header,
+                    &[notification(NotifyType::NO_ADDITIONAL_SAS)],
+                )
             }
         }
     }
@@ -109,8 +128,8 @@ impl Responder {
             }
             _ => Notify::empty(NotifyType::INVALID_SYNTAX),
         };
-        let survives =
-            notify.notify_type == NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD && matches!(sa.state, State::Established);
+        let survives = notify.notify_type == NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD
+            && matches!(sa.state, State::Established);
         let fate = self.answer(sa, arrival, header, &[Payload::Notify(notify)]);
         self.reject(sa, RejectReason::Malformed(error));
         if !survives {
@@ -149,7 +168,11 @@ impl Responder {
 
     pub(super) fn reject(&mut self, sa: &IkeSa, reason: RejectReason) {
         let identity = sa.identity.clone();
-        self.events.push_back(Event::Rejected { remote: sa.remote, identity, reason });
+        self.events.push_back(Event::Rejected {
+            remote: sa.remote,
+            identity,
+            reason,
+        });
     }
 
     /// Ends an IKE SA; for a while it still answers repetitions of the last request.
@@ -162,15 +185,31 @@ impl Responder {
     /// Asks the peer to delete the IKE SA.
     pub(super) fn close(&mut self, turn: &mut Turn<'_>, sa: &mut IkeSa) -> Fate {
         if !matches!(sa.state, State::Established | State::Deciding(_)) {
-            return if matches!(sa.state, State::Closing | State::Over) { Fate::Keep } else { Fate::Remove };
+            return if matches!(sa.state, State::Closing | State::Over) {
+                Fate::Keep
+            } else {
+                Fate::Remove
+            };
         }
-        let Some((message_id, datagrams)) =
-            sa.request(ExchangeType::INFORMATIONAL, &[Payload::Delete(Delete::IkeSa)])
-        else {
+        let Some((message_id, datagrams)) = sa.request(
+            ExchangeType::INFORMATIONAL,
+            &[Payload::Delete(Delete::IkeSa)],
+        ) else {
             return Fate::Remove;
         };
-        self.transmit(Arrival { local: sa.local, remote: sa.remote }, datagrams.clone());
-        let outstanding = Outstanding::new(datagrams, &self.config.retransmission, turn.now, turn.entropy);
+        self.transmit(
+            Arrival {
+                local: sa.local,
+                remote: sa.remote,
+            },
+            datagrams.clone(),
+        );
+        let outstanding = Outstanding::new(
+            datagrams,
+            &self.config.retransmission,
+            turn.now,
+            turn.entropy,
+        );
         sa.outstanding = Some((message_id, outstanding));
         sa.state = State::Closing;
         // Bounds the whole of it, whatever the retransmission policy says.
@@ -179,9 +218,16 @@ impl Responder {
     }
 
     /// The peer's answer to a request of ours: the only one we send is the Delete.
-    fn handle_answer(&mut self, turn: &mut Turn<'_>, sa: &mut IkeSa, message: &Message<'_>) -> Fate {
+    fn handle_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sa: &mut IkeSa,
+        message: &Message<'_>,
+    ) -> Fate {
         let expected = sa.outstanding.as_ref().map(|(message_id, _)| *message_id);
-        if expected != Some(message.header.message_id) || message.header.exchange != ExchangeType::INFORMATIONAL {
+        if expected != Some(message.header.message_id)
+            || message.header.exchange != ExchangeType::INFORMATIONAL
+        {
             return Fate::Keep;
         }
         match sa.schedule.open(turn.now, message, &mut sa.reassembly) {
@@ -199,7 +245,13 @@ impl Responder {
                 Due::GiveUp => return Fate::Remove,
                 Due::Repeat => {
                     let datagrams = outstanding.datagrams().to_vec();
-                    self.transmit(Arrival { local: sa.local, remote: sa.remote }, datagrams);
+                    self.transmit(
+                        Arrival {
+                            local: sa.local,
+                            remote: sa.remote,
+                        },
+                        datagrams,
+                    );
                 }
             }
         }
@@ -207,7 +259,9 @@ impl Responder {
             return Fate::Keep;
         }
         match &sa.state {
-            State::KeyExchange(_) | State::Authentication | State::Closing | State::Over => Fate::Remove,
+            State::KeyExchange(_) | State::Authentication | State::Closing | State::Over => {
+                Fate::Remove
+            }
             State::Established => self.close(turn, sa),
             State::Deciding(_) => {
                 // The owner did not decide in time: the member may try elsewhere.

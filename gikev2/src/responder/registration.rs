@@ -7,8 +7,8 @@ use crate::exchange::payloads::Payloads;
 use crate::keys::wrap;
 use crate::wire::idg::names_a_group;
 use crate::wire::{
-    DataKeyBag, Header, KeyBag, KeyDownload, MemberKeyBag, Notify, NotifyType, Payload, ProtocolId, RekeyKeyBag,
-    WrappedKey,
+    DataKeyBag, Header, KeyBag, KeyDownload, MemberKeyBag, Notify, NotifyType, Payload, ProtocolId,
+    RekeyKeyBag, WrappedKey,
 };
 use crate::{Secret, exchange::key_schedule::KeySchedule};
 
@@ -34,8 +34,14 @@ impl Responder {
         entropy: &mut dyn Entropy,
     ) -> Result<(), AnswerError> {
         let mut sa = self.take_deciding(handle)?;
-        let mut turn = Turn { now, unix_time: 0, entropy };
-        let State::Deciding(deciding) = &sa.state else { return Err(AnswerError::Stale) };
+        let mut turn = Turn {
+            now,
+            unix_time: 0,
+            entropy,
+        };
+        let State::Deciding(deciding) = &sa.state else {
+            return Err(AnswerError::Stale);
+        };
         let mut payloads = deciding.proof.clone();
         let (exchange, message_id) = (deciding.exchange, deciding.message_id);
         let acknowledges = deciding.acknowledges;
@@ -44,10 +50,17 @@ impl Responder {
             payloads.push(Payload::KeyDownload(download));
             if acknowledges {
                 let data = grant.registration_id.to_be_bytes();
-                payloads.push(Payload::Notify(Notify::new(NotifyType::GETVPN_REGISTRATION_ID, &data)));
+                payloads.push(Payload::Notify(Notify::new(
+                    NotifyType::GETVPN_REGISTRATION_ID,
+                    &data,
+                )));
             }
-            let arrival = Arrival { local: sa.local, remote: sa.remote };
-            self.try_answer(&mut sa, arrival, exchange, message_id, &payloads).map_err(|_| AnswerError::Encoding)
+            let arrival = Arrival {
+                local: sa.local,
+                remote: sa.remote,
+            };
+            self.try_answer(&mut sa, arrival, exchange, message_id, &payloads)
+                .map_err(|_| AnswerError::Encoding)
         });
         let fate = match outcome {
             Ok(()) => {
@@ -74,16 +87,27 @@ impl Responder {
         entropy: &mut dyn Entropy,
     ) -> Result<(), AnswerError> {
         let mut sa = self.take_deciding(handle)?;
-        let fate = self.refuse_registration(&mut Turn { now, unix_time: 0, entropy }, &mut sa, refusal);
+        let fate = self.refuse_registration(
+            &mut Turn {
+                now,
+                unix_time: 0,
+                entropy,
+            },
+            &mut sa,
+            refusal,
+        );
         self.settle(sa, fate);
         Ok(())
     }
 
     fn take_deciding(&mut self, handle: RegistrationHandle) -> Result<IkeSa, AnswerError> {
-        let open = self.sas.get(&handle.ike_sa).is_some_and(|sa| match &sa.state {
-            State::Deciding(deciding) => deciding.message_id == handle.message_id,
-            _ => false,
-        });
+        let open = self
+            .sas
+            .get(&handle.ike_sa)
+            .is_some_and(|sa| match &sa.state {
+                State::Deciding(deciding) => deciding.message_id == handle.message_id,
+                _ => false,
+            });
         if !open {
             return Err(AnswerError::Stale);
         }
@@ -91,16 +115,30 @@ impl Responder {
     }
 
     /// The answer to a registration that leads to nothing; the IKE SA stays up for another try.
-    pub(super) fn refuse_registration(&mut self, turn: &mut Turn<'_>, sa: &mut IkeSa, refusal: Refusal) -> Fate {
+    pub(super) fn refuse_registration(
+        &mut self,
+        turn: &mut Turn<'_>,
+        sa: &mut IkeSa,
+        refusal: Refusal,
+    ) -> Fate {
         let State::Deciding(deciding) = std::mem::replace(&mut sa.state, State::Established) else {
             return Fate::Keep;
         };
         let mut payloads = deciding.proof;
         payloads.push(notification(refusal.notify_type()));
         sa.deadline = turn.now + self.config.limits.idle_grace;
-        let arrival = Arrival { local: sa.local, remote: sa.remote };
+        let arrival = Arrival {
+            local: sa.local,
+            remote: sa.remote,
+        };
         self.reject(sa, RejectReason::Registration(refusal));
-        match self.try_answer(sa, arrival, deciding.exchange, deciding.message_id, &payloads) {
+        match self.try_answer(
+            sa,
+            arrival,
+            deciding.exchange,
+            deciding.message_id,
+            &payloads,
+        ) {
             Ok(()) => Fate::Keep,
             Err(_) => Fate::Remove,
         }
@@ -116,13 +154,31 @@ impl Responder {
         request: Payloads,
     ) -> Fate {
         let (Some(group), Some(identity)) = (request.group.clone(), sa.identity.clone()) else {
-            return self.refuse_payload_set(turn, sa, arrival, header, "GSA_REGISTRATION without IDg");
+            return self.refuse_payload_set(
+                turn,
+                sa,
+                arrival,
+                header,
+                "GSA_REGISTRATION without IDg",
+            );
         };
-        let leaves = [NotifyType::NO_PROPOSAL_CHOSEN, NotifyType::REGISTRATION_FAILED];
-        if let Some(reason) = leaves.into_iter().find(|reason| request.has_notify(*reason)) {
+        let leaves = [
+            NotifyType::NO_PROPOSAL_CHOSEN,
+            NotifyType::REGISTRATION_FAILED,
+        ];
+        if let Some(reason) = leaves
+            .into_iter()
+            .find(|reason| request.has_notify(*reason))
+        {
             sa.deadline = turn.now + self.config.limits.idle_grace;
             let (ike_sa, remote) = (IkeSaHandle(sa.serial), arrival.remote);
-            self.events.push_back(Event::Left { ike_sa, identity, group, reason, remote });
+            self.events.push_back(Event::Left {
+                ike_sa,
+                identity,
+                group,
+                reason,
+                remote,
+            });
             return self.answer(sa, arrival, header, &[]);
         }
         self.ask_owner(turn, sa, arrival, header, request, Vec::new())
@@ -142,7 +198,8 @@ impl Responder {
             return Fate::Remove;
         };
         let initial = !proof.is_empty();
-        let acknowledges = sa.peer.ours && request.has_notify(NotifyType::GETVPN_REKEY_ACKNOWLEDGEMENT);
+        let acknowledges =
+            sa.peer.ours && request.has_notify(NotifyType::GETVPN_REKEY_ACKNOWLEDGEMENT);
         sa.state = State::Deciding(Box::new(Deciding {
             exchange: header.exchange,
             message_id: header.message_id,
@@ -153,16 +210,24 @@ impl Responder {
         if !names_a_group(&group) {
             return self.refuse_registration(turn, sa, Refusal::InvalidGroupId);
         }
-        let sender_ids =
-            request.notify(NotifyType::GROUP_SENDER).map(|notify| notify.data_u32().unwrap_or(1).max(1));
-        let Ok(acknowledgement_key) = sa.schedule.acknowledgement_key() else { return Fate::Remove };
+        let sender_ids = request
+            .notify(NotifyType::GROUP_SENDER)
+            .map(|notify| notify.data_u32().unwrap_or(1).max(1));
+        let Ok(acknowledgement_key) = sa.schedule.acknowledgement_key() else {
+            return Fate::Remove;
+        };
         self.events.push_back(Event::Registration {
-            handle: RegistrationHandle { ike_sa: sa.serial, message_id: header.message_id },
+            handle: RegistrationHandle {
+                ike_sa: sa.serial,
+                message_id: header.message_id,
+            },
             request: Box::new(RegistrationRequest {
                 identity,
                 certificate: sa.certificate.clone(),
                 group,
-                capabilities: request.security_association.map(|capabilities| capabilities.proposals),
+                capabilities: request
+                    .security_association
+                    .map(|capabilities| capabilities.proposals),
                 sender_ids,
                 local: arrival.local,
                 remote: arrival.remote,
@@ -182,21 +247,41 @@ fn encode_keys(schedule: &KeySchedule, grant: &Grant) -> Result<KeyDownload, Ans
     let default_key = schedule.key_wrap_key().map_err(|_| AnswerError::Encoding)?;
     let wrapped = |key_id: u32, key: &Secret| {
         wrap::wrap(&default_key, key.as_bytes())
-            .map(|encrypted| WrappedKey { key_id, kwk_id: 0, encrypted })
+            .map(|encrypted| WrappedKey {
+                key_id,
+                kwk_id: 0,
+                encrypted,
+            })
             .map_err(|_| AnswerError::Encoding)
     };
-    let GrantKeys { rekey, data, plain_wrap_keys, wrap_keys, auth_key, sender_ids } = &grant.keys;
+    let GrantKeys {
+        rekey,
+        data,
+        plain_wrap_keys,
+        wrap_keys,
+        auth_key,
+        sender_ids,
+    } = &grant.keys;
     let mut bags = Vec::new();
     if let Some(rekey) = rekey {
         let sa_key = match &rekey.key {
             RekeyKey::Plain(key) => wrapped(0, key)?,
             RekeyKey::Wrapped(key) => key.clone(),
         };
-        bags.push(KeyBag::Rekey(RekeyKeyBag { spi: rekey.spi, sa_keys: vec![sa_key], unknown: Vec::new() }));
+        bags.push(KeyBag::Rekey(RekeyKeyBag {
+            spi: rekey.spi,
+            sa_keys: vec![sa_key],
+            unknown: Vec::new(),
+        }));
     }
     for (spi, key) in data {
         let sa_key = wrapped(0, key)?;
-        bags.push(KeyBag::Data(DataKeyBag { protocol: ProtocolId::ESP, spi: *spi, sa_key, unknown: Vec::new() }));
+        bags.push(KeyBag::Data(DataKeyBag {
+            protocol: ProtocolId::ESP,
+            spi: *spi,
+            sa_key,
+            unknown: Vec::new(),
+        }));
     }
     let mut member = MemberKeyBag {
         wrap_keys: wrap_keys.clone(),

@@ -32,7 +32,9 @@ impl Attribute {
     /// The attribute type.
     pub fn attribute_type(&self) -> u16 {
         match self {
-            Self::Short { attribute_type, .. } | Self::Long { attribute_type, .. } => *attribute_type,
+            Self::Short { attribute_type, .. } | Self::Long { attribute_type, .. } => {
+                *attribute_type
+            }
         }
     }
 

@@ -67,7 +67,10 @@ impl Authentication {
                 algorithm_identifier,
                 signature,
             } => {
-                writer.u8(length_u8("algorithm identifier", algorithm_identifier.len())?);
+                writer.u8(length_u8(
+                    "algorithm identifier",
+                    algorithm_identifier.len(),
+                )?);
                 writer.bytes(algorithm_identifier);
                 writer.bytes(signature);
             }

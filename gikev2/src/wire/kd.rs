@@ -139,7 +139,7 @@ impl KeyDownload {
         })
     }
 
-    /// Reads the content of the payload: structure only, see [`crate::wire::validate`] for the rules.
+    /// Reads the content of the payload: structure only; whoever uses it checks the rules.
     pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         let mut download = Self::default();
         while !reader.is_empty() {

@@ -30,7 +30,6 @@ pub mod sa;
 pub mod sag;
 pub mod spi;
 pub mod ts;
-pub mod validate;
 pub mod vendor_id;
 pub mod writer;
 

@@ -41,14 +41,19 @@ impl Notify {
 
     /// SIGNATURE_HASH_ALGORITHMS (RFC 7427 §4).
     pub fn signature_hash_algorithms(hashes: &[HashAlgorithmId]) -> Self {
-        let data: Vec<u8> = hashes.iter().flat_map(|hash| hash.0.to_be_bytes()).collect();
+        let data: Vec<u8> = hashes
+            .iter()
+            .flat_map(|hash| hash.0.to_be_bytes())
+            .collect();
         Self::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, &data)
     }
 
     /// The hash algorithms a SIGNATURE_HASH_ALGORITHMS notification lists; `None` for other types or an
     /// odd length.
     pub fn hash_algorithms(&self) -> Option<Vec<HashAlgorithmId>> {
-        if self.notify_type != NotifyType::SIGNATURE_HASH_ALGORITHMS || self.data.len() % 2 != 0 {
+        if self.notify_type != NotifyType::SIGNATURE_HASH_ALGORITHMS
+            || !self.data.len().is_multiple_of(2)
+        {
             return None;
         }
         let hashes = self.data.chunks_exact(2);

@@ -4,8 +4,8 @@ use super::attribute::Attribute;
 use super::error::{ParseError, WriteError};
 use super::reader::Reader;
 use super::registry::{
-    EncryptionId, GroupControllerAuthenticationId, IntegrityId, KeyExchangeMethod, KeyWrapId, PrfId,
-    ProtocolId, SequenceNumbersId, TransformAttributeType, TransformType,
+    EncryptionId, GroupControllerAuthenticationId, IntegrityId, KeyExchangeMethod, KeyWrapId,
+    PrfId, ProtocolId, SequenceNumbersId, TransformAttributeType, TransformType,
 };
 use super::writer::{Writer, length_u8};
 
@@ -147,26 +147,32 @@ impl Transform {
 
     /// The Key Length attribute in bits.
     pub fn key_length(&self) -> Option<u16> {
-        self.attributes.iter().find_map(|attribute| match attribute {
-            Attribute::Short {
-                attribute_type,
-                value,
-            } if *attribute_type == TransformAttributeType::KEY_LENGTH.0 => Some(*value),
-            _ => None,
-        })
+        self.attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                Attribute::Short {
+                    attribute_type,
+                    value,
+                } if *attribute_type == TransformAttributeType::KEY_LENGTH.0 => Some(*value),
+                _ => None,
+            })
     }
 
     /// The Signature Algorithm Identifier attribute, DER.
     pub fn signature_algorithm(&self) -> Option<&[u8]> {
-        self.attributes.iter().find_map(|attribute| match attribute {
-            Attribute::Long {
-                attribute_type,
-                value,
-            } if *attribute_type == TransformAttributeType::SIGNATURE_ALGORITHM_IDENTIFIER.0 => {
-                Some(value.as_slice())
-            }
-            _ => None,
-        })
+        self.attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                Attribute::Long {
+                    attribute_type,
+                    value,
+                } if *attribute_type
+                    == TransformAttributeType::SIGNATURE_ALGORITHM_IDENTIFIER.0 =>
+                {
+                    Some(value.as_slice())
+                }
+                _ => None,
+            })
     }
 
     /// Whether the transform has an attribute we do not know, which rules it out (RFC 7296 §3.3.6).

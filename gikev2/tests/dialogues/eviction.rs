@@ -7,7 +7,9 @@ use gikev2::crypto::signature::{PrivateKey, Signer};
 use gikev2::keys::tree::WorkingKeyPath;
 use gikev2::keys::wrap;
 use gikev2::rekey::RekeyError;
-use gikev2::rekey::key_tree::{DEPTH, ExclusionKeys, KeyTree, KeyTreeError, LEAVES, Position, TreeNode};
+use gikev2::rekey::key_tree::{
+    DEPTH, ExclusionKeys, KeyTree, KeyTreeError, LEAVES, Position, TreeNode,
+};
 use gikev2::rekey::receiver::{Received, Receiver};
 use gikev2::rekey::sender::{self, KeyUpdate, NewRekeyKey, RekeyMessage};
 use gikev2::responder::{RekeyKey, RekeyKeyGrant};
@@ -16,7 +18,9 @@ use gikev2::{Entropy, Secret};
 use proptest::prelude::*;
 
 use crate::support::grants;
-use crate::support::group::{SECOND_REKEY_SPI, WHOLE, accepted, ed25519_private_key, new_data_sa, rekey_sa_keys};
+use crate::support::group::{
+    SECOND_REKEY_SPI, WHOLE, accepted, ed25519_private_key, new_data_sa, rekey_sa_keys,
+};
 use crate::support::{Decision, Pair, Seeded, member_config, server_config};
 
 /// Registers a new member at `leaf` over a whole IKE SA.
@@ -24,30 +28,49 @@ fn join(tree: &mut KeyTree, leaf: u32, signer: &PrivateKey) -> (Instant, Receive
     let mut entropy = Seeded::new(u64::from(leaf) + 1000);
     let change = tree.plan_join(leaf, &mut entropy).expect("a free leaf");
     tree.apply(&change).expect("a fresh plan");
-    let keys = tree.registration_keys(leaf, &grants::rekey_material()).expect("a member");
-    let (algorithm, auth_key) = (signer.algorithm().algorithm_identifier(), signer.public_key_spki().to_vec());
+    let keys = tree
+        .registration_keys(leaf, &grants::rekey_material())
+        .expect("a member");
+    let (algorithm, auth_key) = (
+        signer.algorithm().algorithm_identifier(),
+        signer.public_key_spki().to_vec(),
+    );
     let mut pair = Pair::with_seed(member_config(), server_config(), u64::from(leaf) + 1);
     let mut keys = Some(keys);
     pair.decide = Box::new(move |_| {
         let keys = keys.take().expect("one registration");
         let mut grant = grants::signed_by(algorithm, auth_key.clone());
-        grant.keys.rekey = Some(RekeyKeyGrant { spi: grants::REKEY_SPI, key: RekeyKey::Wrapped(keys.sa_key) });
+        grant.keys.rekey = Some(RekeyKeyGrant {
+            spi: grants::REKEY_SPI,
+            key: RekeyKey::Wrapped(keys.sa_key),
+        });
         grant.keys.wrap_keys = keys.wrap_keys;
         grant.keys.plain_wrap_keys = vec![(keys.leaf_key_id, keys.leaf_key)];
         Decision::accept(grant)
     });
     let mut registration = pair.registered();
     let material = &registration.rekey.as_ref().expect("a Rekey SA").1;
-    assert!(material == &grants::rekey_material(), "found through the key tree");
-    assert_eq!(registration.working_key_path.key_ids().count(), usize::from(DEPTH));
-    let receiver = Receiver::from_registration(pair.now, &mut registration).expect("usable").expect("a Rekey SA");
+    assert!(
+        material == &grants::rekey_material(),
+        "found through the key tree"
+    );
+    assert_eq!(
+        registration.working_key_path.key_ids().count(),
+        usize::from(DEPTH)
+    );
+    let receiver = Receiver::from_registration(pair.now, &mut registration)
+        .expect("usable")
+        .expect("a Rekey SA");
     (pair.now, receiver)
 }
 
 /// Message 1 of an eviction: a new Rekey SA for those who stay, over the old one.
 fn eviction(keys: ExclusionKeys, signer: &dyn Signer) -> Vec<Vec<u8>> {
     let gsa = GroupSecurityAssociation {
-        policies: vec![SaPolicy::Rekey(grants::rekey_policy(SECOND_REKEY_SPI, None))],
+        policies: vec![SaPolicy::Rekey(grants::rekey_policy(
+            SECOND_REKEY_SPI,
+            None,
+        ))],
         group_wide: Some(grants::group_wide(false)),
     };
     let message = RekeyMessage {
@@ -62,7 +85,13 @@ fn eviction(keys: ExclusionKeys, signer: &dyn Signer) -> Vec<Vec<u8>> {
         deletes: &[],
         notifies: &[],
     };
-    sender::build(&message, &rekey_sa_keys(&grants::rekey_material()), signer, WHOLE).expect("a message")
+    sender::build(
+        &message,
+        &rekey_sa_keys(&grants::rekey_material()),
+        signer,
+        WHOLE,
+    )
+    .expect("a message")
 }
 
 #[test]
@@ -71,15 +100,22 @@ fn evicted_member_cannot_open_the_next_generation_and_the_others_can() {
     let mut tree = KeyTree::new();
     // Neighbours of the evicted, members of other subtrees near and far.
     let leaves = [0, 1, 2, 4, 17, 300, 16_383];
-    let mut members: BTreeMap<u32, (Instant, Receiver)> =
-        leaves.into_iter().map(|leaf| (leaf, join(&mut tree, leaf, &signer))).collect();
+    let mut members: BTreeMap<u32, (Instant, Receiver)> = leaves
+        .into_iter()
+        .map(|leaf| (leaf, join(&mut tree, leaf, &signer)))
+        .collect();
 
     let mut entropy = Seeded::new(5);
     let evicted = [1, 300];
-    let change = tree.plan_exclusion(&evicted, &mut entropy).expect("members");
+    let change = tree
+        .plan_exclusion(&evicted, &mut entropy)
+        .expect("members");
     tree.apply(&change).expect("a fresh plan");
     let new_material = Secret::random(68, &mut entropy);
-    let first = eviction(tree.exclusion_keys(&change, &new_material).expect("keys"), &signer);
+    let first = eviction(
+        tree.exclusion_keys(&change, &new_material).expect("keys"),
+        &signer,
+    );
 
     // Message 2, over the new Rekey SA: new TEKs, everything old deleted.
     let spi = Spi(0xc0ff_ee07);
@@ -89,15 +125,22 @@ fn evicted_member_cannot_open_the_next_generation_and_the_others_can() {
         spi: SECOND_REKEY_SPI,
         message_id: 0,
         gsa: Some(&gsa),
-        keys: KeyUpdate { data: vec![(spi, &key)], ..KeyUpdate::default() },
+        keys: KeyUpdate {
+            data: vec![(spi, &key)],
+            ..KeyUpdate::default()
+        },
         deletes: &[Delete::all_data()],
         notifies: &[],
     };
-    let second = sender::build(&message, &rekey_sa_keys(&new_material), &signer, WHOLE).expect("a message");
+    let second =
+        sender::build(&message, &rekey_sa_keys(&new_material), &signer, WHOLE).expect("a message");
 
     for (leaf, (now, receiver)) in &mut members {
         if evicted.contains(leaf) {
-            assert_eq!(receiver.handle(*now, &first[0]).err(), Some(RekeyError::Excluded(SECOND_REKEY_SPI)));
+            assert_eq!(
+                receiver.handle(*now, &first[0]).err(),
+                Some(RekeyError::Excluded(SECOND_REKEY_SPI))
+            );
             assert_eq!(
                 receiver.handle(*now, &second[0]).err(),
                 Some(RekeyError::UnknownSpi { announced: false })
@@ -108,8 +151,14 @@ fn evicted_member_cannot_open_the_next_generation_and_the_others_can() {
         assert_eq!(message.new_rekey, Some(SECOND_REKEY_SPI), "leaf {leaf}");
         assert!(message.acknowledgement.is_some());
         let message = accepted(receiver, *now, &second);
-        assert!(message.data[0].1 == key && message.deletes.all_data, "leaf {leaf}");
-        assert!(matches!(receiver.handle(*now, &second[0]), Ok(Received::Duplicate { .. })));
+        assert!(
+            message.data[0].1 == key && message.deletes.all_data,
+            "leaf {leaf}"
+        );
+        assert!(matches!(
+            receiver.handle(*now, &second[0]),
+            Ok(Received::Duplicate { .. })
+        ));
     }
 }
 
@@ -126,13 +175,18 @@ fn no_old_key_of_the_evicted_unwraps_anything() {
     let own = tree.registration_keys(7, &material).expect("a member");
     let mut known = vec![(own.leaf_key_id, own.leaf_key)];
     for wrapped in own.wrap_keys.iter().rev() {
-        let key = known.iter().find(|(key_id, _)| *key_id == wrapped.kwk_id).map(|(_, key)| key.duplicate());
+        let key = known
+            .iter()
+            .find(|(key_id, _)| *key_id == wrapped.kwk_id)
+            .map(|(_, key)| key.duplicate());
         let key = wrap::unwrap(&key.expect("the key below"), &wrapped.encrypted).expect("unwraps");
         known.push((wrapped.key_id, key));
     }
     let change = tree.plan_exclusion(&[7], &mut entropy).expect("a member");
     tree.apply(&change).expect("fresh");
-    let keys = tree.exclusion_keys(&change, &Secret::random(68, &mut entropy)).expect("keys");
+    let keys = tree
+        .exclusion_keys(&change, &Secret::random(68, &mut entropy))
+        .expect("keys");
     let sent: Vec<&WrappedKey> = keys.sa_keys.iter().chain(&keys.wrap_keys).collect();
     assert!(!sent.is_empty());
     for wrapped in sent {
@@ -153,7 +207,9 @@ fn an_eviction_from_a_full_neighbourhood_costs_four_keys_a_level() {
     }
     let change = tree.plan_exclusion(&[10], &mut entropy).expect("a member");
     tree.apply(&change).expect("fresh");
-    let keys = tree.exclusion_keys(&change, &Secret::random(68, &mut entropy)).expect("keys");
+    let keys = tree
+        .exclusion_keys(&change, &Secret::random(68, &mut entropy))
+        .expect("keys");
     // Three siblings at the leaves, four at the two full levels above, one each where the tree is a chain.
     assert_eq!(keys.wrap_keys.len(), 3 + 4 + 4 + 3);
     assert_eq!(keys.sa_keys.len(), 1);
@@ -168,7 +224,9 @@ fn the_last_member_takes_its_branch_along_and_leaves_are_reused() {
         tree.apply(&change).expect("fresh");
     }
     assert_eq!(tree.free_leaf(), Some(2));
-    let change = tree.plan_exclusion(&[5000], &mut entropy).expect("a member");
+    let change = tree
+        .plan_exclusion(&[5000], &mut entropy)
+        .expect("a member");
     tree.apply(&change).expect("fresh");
     assert_eq!(tree.export().count(), 2 + usize::from(DEPTH) - 1);
     assert_eq!(tree.leaves().collect::<Vec<_>>(), [0, 1]);
@@ -190,14 +248,32 @@ fn impossible_wishes_are_refused_and_stale_plans_change_nothing() {
     assert_eq!(tree.apply(&stale), Err(KeyTreeError::Stale));
     assert_eq!(tree.apply(&first), Err(KeyTreeError::Stale));
     assert_eq!(tree.export().count(), before);
-    assert_eq!(tree.plan_join(3, &mut entropy).err(), Some(KeyTreeError::LeafInUse(3)));
-    assert_eq!(tree.plan_join(LEAVES, &mut entropy).err(), Some(KeyTreeError::NoSuchLeaf(LEAVES)));
-    assert_eq!(tree.plan_exclusion(&[4], &mut entropy).err(), Some(KeyTreeError::LeafFree(4)));
-    assert!(tree.registration_keys(4, &grants::rekey_material()).is_err());
+    assert_eq!(
+        tree.plan_join(3, &mut entropy).err(),
+        Some(KeyTreeError::LeafInUse(3))
+    );
+    assert_eq!(
+        tree.plan_join(LEAVES, &mut entropy).err(),
+        Some(KeyTreeError::NoSuchLeaf(LEAVES))
+    );
+    assert_eq!(
+        tree.plan_exclusion(&[4], &mut entropy).err(),
+        Some(KeyTreeError::LeafFree(4))
+    );
+    assert!(
+        tree.registration_keys(4, &grants::rekey_material())
+            .is_err()
+    );
 }
 
 fn exported(tree: &KeyTree) -> Vec<TreeNode> {
-    tree.export().map(|(position, key_id, key)| TreeNode { position, key_id, key: key.duplicate() }).collect()
+    tree.export()
+        .map(|(position, key_id, key)| TreeNode {
+            position,
+            key_id,
+            key: key.duplicate(),
+        })
+        .collect()
 }
 
 #[test]
@@ -210,19 +286,36 @@ fn an_exported_tree_is_the_same_tree_and_broken_exports_are_refused() {
     }
     let copy = KeyTree::import(exported(&tree), tree.next_key_id()).expect("a tree");
     let material = grants::rekey_material();
-    let (one, other) =
-        (tree.registration_keys(9, &material).expect("keys"), copy.registration_keys(9, &material).expect("keys"));
+    let (one, other) = (
+        tree.registration_keys(9, &material).expect("keys"),
+        copy.registration_keys(9, &material).expect("keys"),
+    );
     assert_eq!((one.sa_key, one.wrap_keys), (other.sa_key, other.wrap_keys));
 
     let without_parent = exported(&tree).into_iter().skip(1);
-    assert_eq!(KeyTree::import(without_parent, tree.next_key_id()).err(), Some(KeyTreeError::Malformed));
-    assert_eq!(KeyTree::import(exported(&tree), 2).err(), Some(KeyTreeError::Malformed));
+    assert_eq!(
+        KeyTree::import(without_parent, tree.next_key_id()).err(),
+        Some(KeyTreeError::Malformed)
+    );
+    assert_eq!(
+        KeyTree::import(exported(&tree), 2).err(),
+        Some(KeyTreeError::Malformed)
+    );
     let mut twice = exported(&tree);
     twice.extend(exported(&tree));
-    assert_eq!(KeyTree::import(twice, tree.next_key_id()).err(), Some(KeyTreeError::Malformed));
-    let outside =
-        TreeNode { position: Position { level: 1, index: 4 }, key_id: 1, key: Secret::random(32, &mut entropy) };
-    assert_eq!(KeyTree::import([outside], 2).err(), Some(KeyTreeError::Malformed));
+    assert_eq!(
+        KeyTree::import(twice, tree.next_key_id()).err(),
+        Some(KeyTreeError::Malformed)
+    );
+    let outside = TreeNode {
+        position: Position { level: 1, index: 4 },
+        key_id: 1,
+        key: Secret::random(32, &mut entropy),
+    };
+    assert_eq!(
+        KeyTree::import([outside], 2).err(),
+        Some(KeyTreeError::Malformed)
+    );
 }
 
 /// A member of the tree alone, without the protocol around it.
@@ -239,10 +332,19 @@ impl Leaf {
         let default = Secret::random(32, entropy);
         let encrypted = wrap::wrap(&default, keys.leaf_key.as_bytes()).expect("wraps");
         let mut wrap_keys = keys.wrap_keys;
-        wrap_keys.push(WrappedKey { key_id: keys.leaf_key_id, kwk_id: 0, encrypted });
-        let found = WorkingKeyPath::empty().follow(&default, &[keys.sa_key], &wrap_keys).expect("a path");
+        wrap_keys.push(WrappedKey {
+            key_id: keys.leaf_key_id,
+            kwk_id: 0,
+            encrypted,
+        });
+        let found = WorkingKeyPath::empty()
+            .follow(&default, &[keys.sa_key], &wrap_keys)
+            .expect("a path");
         assert!(&found.key == material);
-        Self { path: found.path.expect("new keys"), default }
+        Self {
+            path: found.path.expect("new keys"),
+            default,
+        }
     }
 }
 

@@ -27,7 +27,8 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         (any::<usize>(), 0u8..8).prop_map(|(at, bit)| Mutation::Flip(at, bit)),
         (any::<usize>(), any::<u8>()).prop_map(|(at, value)| Mutation::Set(at, value)),
         any::<usize>().prop_map(Mutation::Cut),
-        (any::<usize>(), prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(at, octets)| Mutation::Insert(at, octets)),
+        (any::<usize>(), prop::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(at, octets)| Mutation::Insert(at, octets)),
         (any::<usize>(), any::<usize>()).prop_map(|(at, length)| Mutation::Repeat(at, length)),
         Just(Mutation::FixLength),
     ]
@@ -169,7 +170,15 @@ fn a_storm_of_openings_stays_under_the_caps() {
     for _ in 0..2000 {
         let mut opening = genuine.clone();
         entropy.fill(&mut opening[..8]);
-        let source = SocketAddr::from(([203, 0, 113, u8::try_from(entropy.below(200)).expect("small")], 848));
+        let source = SocketAddr::from((
+            [
+                203,
+                0,
+                113,
+                u8::try_from(entropy.below(200)).expect("small"),
+            ],
+            848,
+        ));
         pair.inject_to_server(source, &opening);
         let (all, half_open) = pair.server.ike_sa_counts();
         assert!(all <= 20 && half_open <= 20);

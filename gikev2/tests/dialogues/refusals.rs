@@ -22,11 +22,17 @@ fn every_refusal_reaches_the_member_authenticated_and_leaves_the_ike_sa_up() {
             Event::Refused(heard) => assert_eq!(heard, refusal),
             other => panic!("{other:?}"),
         }
-        assert!(pair.rejections().contains(&&RejectReason::Registration(refusal)));
+        assert!(
+            pair.rejections()
+                .contains(&&RejectReason::Registration(refusal))
+        );
         // The IKE SA is up: another group may be tried over it.
         pair.decide = Box::new(|_| Decision::accept(grants::plain()));
         let parameters = crate::support::registration_parameters();
-        assert!(pair.member.register(pair.now, parameters, &mut pair.entropy));
+        assert!(
+            pair.member
+                .register(pair.now, parameters, &mut pair.entropy)
+        );
         pair.registered();
     }
 }
@@ -38,7 +44,10 @@ fn a_name_that_cannot_be_a_group_is_refused_without_asking_the_owner() {
         parameters.group = Identification::key_id(b"abc");
     }
     let mut pair = Pair::new(member, server_config());
-    assert!(matches!(pair.outcome(), Event::Refused(Refusal::InvalidGroupId)));
+    assert!(matches!(
+        pair.outcome(),
+        Event::Refused(Refusal::InvalidGroupId)
+    ));
     assert!(pair.open_registrations.is_empty());
 }
 
@@ -49,7 +58,10 @@ fn an_identity_that_is_not_an_allowed_key_server_is_refused_even_with_the_right_
     let mut pair = Pair::new(member_config(), server);
     match pair.outcome() {
         Event::Failed(InitiatorError::Authentication(error)) => {
-            assert_eq!(error, gikev2::exchange::authentication::AuthenticationError::IdentityNotAllowed);
+            assert_eq!(
+                error,
+                gikev2::exchange::authentication::AuthenticationError::IdentityNotAllowed
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -63,9 +75,14 @@ fn a_grant_that_does_not_fit_the_wire_is_told_as_registration_failed() {
     let handle = pair.open_registrations[0].0;
     let mut grant = grants::plain();
     grant.keys.auth_key = Some(vec![0; 70_000]);
-    let outcome = pair.server.accept(pair.now, handle, grant, &mut pair.entropy);
+    let outcome = pair
+        .server
+        .accept(pair.now, handle, grant, &mut pair.entropy);
     assert_eq!(outcome, Err(responder::AnswerError::Encoding));
-    assert!(matches!(pair.outcome(), Event::Refused(Refusal::RegistrationFailed)));
+    assert!(matches!(
+        pair.outcome(),
+        Event::Refused(Refusal::RegistrationFailed)
+    ));
 }
 
 /// A hostile or broken key server: policy and keys that do not belong together.
@@ -80,12 +97,18 @@ fn a_member_takes_no_grant_whose_keys_do_not_fit_the_policy() {
         }),
         ("a key without policy", || {
             let mut grant = grants::plain();
-            grant.keys.data.push((Spi(0xdead_beef), grants::data_material()));
+            grant
+                .keys
+                .data
+                .push((Spi(0xdead_beef), grants::data_material()));
             grant
         }),
         ("a data key given twice", || {
             let mut grant = grants::plain();
-            grant.keys.data.push((grants::DATA_SPI, grants::data_material()));
+            grant
+                .keys
+                .data
+                .push((grants::DATA_SPI, grants::data_material()));
             grant
         }),
         ("a data key without its salt", || {
@@ -173,7 +196,11 @@ fn a_member_takes_no_grant_whose_keys_do_not_fit_the_policy() {
         let mut pair = Pair::new(member_config(), server_config());
         pair.decide = Box::new(move |_| Decision::accept(grant()));
         match pair.outcome() {
-            Event::Failed(InitiatorError::Keys(_) | InitiatorError::PayloadSet(_) | InitiatorError::Malformed(_)) => {}
+            Event::Failed(
+                InitiatorError::Keys(_)
+                | InitiatorError::PayloadSet(_)
+                | InitiatorError::Malformed(_),
+            ) => {}
             // What cannot even be written is refused by the key server itself.
             Event::Refused(Refusal::RegistrationFailed) => {}
             other => panic!("{what}: {other:?}"),
@@ -203,11 +230,22 @@ fn a_message_in_the_wrong_state_leaves_no_trace() {
     // IKE SA, with the SPIs patched in.
     let mut recorded = Pair::new(member_config(), server_config());
     recorded.registered();
-    let gsa_auth = recorded.wire.iter().find(|s| s.to_server && s.payload[18] == 39).expect("GSA_AUTH").clone();
+    let gsa_auth = recorded
+        .wire
+        .iter()
+        .find(|s| s.to_server && s.payload[18] == 39)
+        .expect("GSA_AUTH")
+        .clone();
 
     let mut pair = Pair::with_seed(member_config(), server_config(), 2);
     pair.run_for(Duration::from_millis(8));
-    let answer = pair.wire.iter().find(|s| !s.to_server).expect("IKE_SA_INIT answer").payload.clone();
+    let answer = pair
+        .wire
+        .iter()
+        .find(|s| !s.to_server)
+        .expect("IKE_SA_INIT answer")
+        .payload
+        .clone();
     let before = pair.wire.len();
     for message_id in 0..4u32 {
         for exchange in [34, 35, 36, 37, 39, 40, 41, 42, 43, 44, 240] {
@@ -228,7 +266,13 @@ fn a_message_in_the_wrong_state_leaves_no_trace() {
 fn a_response_flag_or_the_wrong_direction_is_ignored() {
     let mut pair = Pair::new(member_config(), server_config());
     pair.registered();
-    let request = pair.wire.iter().rfind(|s| s.to_server).expect("GSA_AUTH").payload.clone();
+    let request = pair
+        .wire
+        .iter()
+        .rfind(|s| s.to_server)
+        .expect("GSA_AUTH")
+        .payload
+        .clone();
     for flags in [0x00, 0x20, 0x28] {
         let mut forged = request.clone();
         forged[19] = flags;

@@ -1,10 +1,8 @@
 //! Registration with a pre-shared key, over every key exchange.
 
-
-
+use crate::support::{Pair, grants, member_config, server_config};
 use gikev2::exchange::proposal::KeyExchangeChoice;
 use gikev2::initiator;
-use crate::support::{Pair, grants, member_config, server_config};
 
 fn register_with(choice: KeyExchangeChoice) -> Pair {
     let mut member = member_config();
@@ -22,17 +20,25 @@ fn register_with(choice: KeyExchangeChoice) -> Pair {
     assert!(registration.data[0].1 == grants::data_material());
     let request = &pair.open_registrations[0].1;
     assert_eq!(request.identity, crate::support::member_identity());
-    assert!(request.initial && request.acknowledges && request.fragmentation && !request.behind_nat);
+    assert!(
+        request.initial && request.acknowledges && request.fragmentation && !request.behind_nat
+    );
     assert_eq!(request.sender_ids, Some(1));
-    assert!(request.acknowledgement_key == registration.acknowledgement_key, "both ends derive the same key");
+    assert!(
+        request.acknowledgement_key == registration.acknowledgement_key,
+        "both ends derive the same key"
+    );
     pair
 }
 
 #[test]
 fn a_member_registers_over_the_hybrid_key_exchange() {
     let pair = register_with(KeyExchangeChoice::X25519MlKem768);
-    
-    assert!(pair.wire.iter().any(|sighting| sighting.payload[18] == 43), "IKE_INTERMEDIATE was used");
+
+    assert!(
+        pair.wire.iter().any(|sighting| sighting.payload[18] == 43),
+        "IKE_INTERMEDIATE was used"
+    );
 }
 
 #[test]
@@ -60,19 +66,30 @@ fn the_hybrid_key_exchange_is_preferred_by_default() {
 #[test]
 fn a_wrong_pre_shared_key_is_refused_with_the_same_answer_as_an_unknown_member() {
     let mut lengths = Vec::new();
-    for (key, identity) in [("some other key of enough length..", "m-1.member.getvpn"), ("x", "m-9.member.getvpn")] {
+    for (key, identity) in [
+        ("some other key of enough length..", "m-1.member.getvpn"),
+        ("x", "m-9.member.getvpn"),
+    ] {
         let mut member = member_config();
         member.identity = gikev2::wire::Identification::fqdn(identity);
-        member.credentials =
-            gikev2::exchange::authentication::Credentials::PreSharedKey(gikev2::Secret::from_slice(key.as_bytes()));
+        member.credentials = gikev2::exchange::authentication::Credentials::PreSharedKey(
+            gikev2::Secret::from_slice(key.as_bytes()),
+        );
         let mut pair = Pair::new(member, server_config());
         match pair.outcome() {
             initiator::Event::Failed(initiator::InitiatorError::RefusedByPeer) => {}
             other => panic!("{other:?}"),
         }
         assert_eq!(pair.rejections().len(), 1);
-        assert!(pair.open_registrations.is_empty(), "the owner never hears of it");
-        let answer = pair.wire.iter().rfind(|sighting| !sighting.to_server).expect("an answer");
+        assert!(
+            pair.open_registrations.is_empty(),
+            "the owner never hears of it"
+        );
+        let answer = pair
+            .wire
+            .iter()
+            .rfind(|sighting| !sighting.to_server)
+            .expect("an answer");
         lengths.push(answer.payload.len());
     }
     assert_eq!(lengths[0], lengths[1]);

@@ -12,8 +12,8 @@ use gikev2::wire::{Delete, GroupSecurityAssociation, RekeySpi, SaPolicy, Spi, Tr
 
 use crate::support::grants::{self, counting};
 use crate::support::group::{
-    SECOND_REKEY_SPI, WHOLE, accepted, build, delete_data, ed25519_private_key, member, new_data_sa, rekey_sa_keys,
-    worked_example,
+    SECOND_REKEY_SPI, WHOLE, accepted, build, delete_data, ed25519_private_key, member,
+    new_data_sa, rekey_sa_keys, worked_example,
 };
 use crate::support::pki::{Kind, private_key};
 
@@ -46,7 +46,10 @@ fn the_sender_builds_the_reference_datagram() {
         hex::encode(sha256(&[&reference()])),
         "1cdd0e9c91ff2a169dd3e55e4e234e46adc95b85e83ff196fb15057f888b2097"
     );
-    assert_eq!(worked_example(5, &ed25519_private_key(), WHOLE), vec![reference()]);
+    assert_eq!(
+        worked_example(5, &ed25519_private_key(), WHOLE),
+        vec![reference()]
+    );
 }
 
 #[test]
@@ -60,8 +63,18 @@ fn the_receiver_accepts_the_reference_datagram() {
     assert!(message.data[0].1 == counting(0xc0, 36));
     assert_eq!(message.deletes.data, [grants::DATA_SPI]);
     assert!(!message.deletes.all_data && !message.deletes.excluded);
-    let group_wide = message.gsa.as_ref().and_then(|gsa| gsa.group_wide.as_ref()).expect("GW policy");
-    assert_eq!((group_wide.activation_delay_seconds, group_wide.deactivation_delay_seconds), (Some(10), Some(20)));
+    let group_wide = message
+        .gsa
+        .as_ref()
+        .and_then(|gsa| gsa.group_wide.as_ref())
+        .expect("GW policy");
+    assert_eq!(
+        (
+            group_wide.activation_delay_seconds,
+            group_wide.deactivation_delay_seconds
+        ),
+        (Some(10), Some(20))
+    );
 }
 
 #[test]
@@ -80,13 +93,22 @@ fn old_and_repeated_message_ids_are_refused() {
     let signer = ed25519_private_key();
     let (pair, mut receiver) = member(&signer, 5);
     let early = worked_example(4, &signer, WHOLE);
-    assert_eq!(refused(&mut receiver, pair.now, &early[0]), RekeyError::Replayed { message_id: 4, expected: 5 });
+    assert_eq!(
+        refused(&mut receiver, pair.now, &early[0]),
+        RekeyError::Replayed {
+            message_id: 4,
+            expected: 5
+        }
+    );
     let first = worked_example(7, &signer, WHOLE);
     accepted(&mut receiver, pair.now, &first);
     accepted(&mut receiver, pair.now, &worked_example(8, &signer, WHOLE));
     assert_eq!(
         refused(&mut receiver, pair.now, &first[0]),
-        RekeyError::Replayed { message_id: 7, expected: 9 }
+        RekeyError::Replayed {
+            message_id: 7,
+            expected: 9
+        }
     );
 }
 
@@ -95,29 +117,45 @@ fn an_exact_copy_of_the_last_message_is_acknowledged_again_and_nothing_else() {
     let signer = ed25519_private_key();
     let (pair, mut receiver) = member(&signer, 5);
     let first = accepted(&mut receiver, pair.now, &[reference()]);
-    let acknowledgement = first.acknowledgement.clone().expect("the key server wants it");
+    let acknowledgement = first
+        .acknowledgement
+        .clone()
+        .expect("the key server wants it");
     match receiver.handle(pair.now + Duration::from_secs(1), &reference()) {
-        Ok(Received::Duplicate { acknowledgement: Some(again) }) => assert_eq!(again, acknowledgement),
+        Ok(Received::Duplicate {
+            acknowledgement: Some(again),
+        }) => assert_eq!(again, acknowledgement),
         other => panic!("{other:?}"),
     }
     // At once again: recognised, but not answered, so that nobody can use us as an amplifier.
     match receiver.handle(pair.now + Duration::from_secs(1), &reference()) {
-        Ok(Received::Duplicate { acknowledgement: None }) => {}
+        Ok(Received::Duplicate {
+            acknowledgement: None,
+        }) => {}
         other => panic!("{other:?}"),
     }
     // The same Message ID with other content is a replay, not a copy.
     let gsa = new_data_sa(Spi(0xc0ff_ee09));
     let key = counting(1, 36);
-    let keys = KeyUpdate { data: vec![(Spi(0xc0ff_ee09), &key)], ..KeyUpdate::default() };
+    let keys = KeyUpdate {
+        data: vec![(Spi(0xc0ff_ee09), &key)],
+        ..KeyUpdate::default()
+    };
     let other = build(5, Some(&gsa), keys, &[], &signer);
-    assert!(matches!(refused(&mut receiver, pair.now, &other), RekeyError::Replayed { .. }));
+    assert!(matches!(
+        refused(&mut receiver, pair.now, &other),
+        RekeyError::Replayed { .. }
+    ));
 }
 
 #[test]
 fn the_acknowledgement_proves_which_member_got_which_message() {
     let (pair, mut receiver) = member(&ed25519_private_key(), 5);
     let message = accepted(&mut receiver, pair.now, &[reference()]);
-    let octets = message.acknowledgement.as_ref().expect("an acknowledgement");
+    let octets = message
+        .acknowledgement
+        .as_ref()
+        .expect("an acknowledgement");
     assert_eq!(octets.len(), acknowledgement::ACKNOWLEDGEMENT_LENGTH);
     assert_eq!((octets[18], octets[19]), (240, 0x20));
     let read = acknowledgement::parse(octets).expect("an acknowledgement");
@@ -145,7 +183,8 @@ fn forged_acknowledgements_are_refused() {
         assert!(acknowledgement::parse(&genuine[..length]).is_err());
     }
     // A member cannot acknowledge for another, nor another message with an old acknowledgement.
-    let other = acknowledgement::build(grants::REKEY_SPI, 5, 77, &counting(10, 32)).expect("a message");
+    let other =
+        acknowledgement::build(grants::REKEY_SPI, 5, 77, &counting(10, 32)).expect("a message");
     assert!(!acknowledgement::parse(&other).expect("parses").verify(&key));
 }
 
@@ -166,9 +205,15 @@ fn a_member_with_the_kek_cannot_play_the_key_server() {
     let (pair, mut receiver) = member(&ed25519_private_key(), 5);
     // Right keys, wrong signature: another Ed25519 key, and another algorithm.
     let forged = worked_example(5, &private_key(Kind::Ed25519), WHOLE);
-    assert!(matches!(refused(&mut receiver, pair.now, &forged[0]), RekeyError::Signature(_)));
+    assert!(matches!(
+        refused(&mut receiver, pair.now, &forged[0]),
+        RekeyError::Signature(_)
+    ));
     let forged = worked_example(0xffff_fff0, &private_key(Kind::RsaPss), WHOLE);
-    assert!(matches!(refused(&mut receiver, pair.now, &forged[0]), RekeyError::Signature(_)));
+    assert!(matches!(
+        refused(&mut receiver, pair.now, &forged[0]),
+        RekeyError::Signature(_)
+    ));
     // A forged message with a huge number does not lock the member out.
     accepted(&mut receiver, pair.now, &[reference()]);
 }
@@ -197,7 +242,10 @@ fn empty_zero_and_oversized_signatures_are_refused() {
     for length in [0, 1, 63, 64, 65, 4096] {
         let forged = worked_example(5, &Liar(vec![0; length]), WHOLE);
         let error = refused(&mut receiver, pair.now, &forged[0]);
-        assert!(matches!(error, RekeyError::Signature(_)), "{length}: {error:?}");
+        assert!(
+            matches!(error, RekeyError::Signature(_)),
+            "{length}: {error:?}"
+        );
     }
 }
 
@@ -208,7 +256,10 @@ fn fragments_make_the_same_message_in_any_order() {
     // Enough new SAs that the message does not fit one packet.
     let spis: Vec<Spi> = (0..12).map(|index| Spi(0xc0ff_0000 + index)).collect();
     let gsa = GroupSecurityAssociation {
-        policies: spis.iter().map(|spi| SaPolicy::Data(grants::data_policy(*spi))).collect(),
+        policies: spis
+            .iter()
+            .map(|spi| SaPolicy::Data(grants::data_policy(*spi)))
+            .collect(),
         group_wide: Some(grants::group_wide(false)),
     };
     let key = counting(3, 36);
@@ -216,7 +267,10 @@ fn fragments_make_the_same_message_in_any_order() {
         spi: grants::REKEY_SPI,
         message_id,
         gsa: Some(&gsa),
-        keys: KeyUpdate { data: spis.iter().map(|spi| (*spi, &key)).collect(), ..KeyUpdate::default() },
+        keys: KeyUpdate {
+            data: spis.iter().map(|spi| (*spi, &key)).collect(),
+            ..KeyUpdate::default()
+        },
         deletes: &[],
         notifies: &[],
     };
@@ -226,8 +280,15 @@ fn fragments_make_the_same_message_in_any_order() {
     };
     let mut datagrams = cut(5);
     assert!(datagrams.len() > 2);
-    assert!(datagrams.iter().all(|datagram| datagram.len() <= 600 && datagram[16] == 53));
-    let ivs: std::collections::BTreeSet<_> = datagrams.iter().map(|datagram| datagram[36..44].to_vec()).collect();
+    assert!(
+        datagrams
+            .iter()
+            .all(|datagram| datagram.len() <= 600 && datagram[16] == 53)
+    );
+    let ivs: std::collections::BTreeSet<_> = datagrams
+        .iter()
+        .map(|datagram| datagram[36..44].to_vec())
+        .collect();
     assert_eq!(ivs.len(), datagrams.len(), "every fragment has its own IV");
     datagrams.reverse();
     let fragments = datagrams.clone();
@@ -238,7 +299,9 @@ fn fragments_make_the_same_message_in_any_order() {
     for fragment in &fragments {
         let first = fragment[32..34] == [0, 1];
         match receiver.handle(later, fragment) {
-            Ok(Received::Duplicate { acknowledgement }) => assert_eq!(acknowledgement.is_some(), first),
+            Ok(Received::Duplicate { acknowledgement }) => {
+                assert_eq!(acknowledgement.is_some(), first)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -246,9 +309,18 @@ fn fragments_make_the_same_message_in_any_order() {
     let datagrams = cut(6);
     let mut broken = datagrams[1].clone();
     broken[60] ^= 1;
-    assert!(matches!(receiver.handle(pair.now, &datagrams[0]), Ok(Received::Incomplete)));
-    assert_eq!(refused(&mut receiver, pair.now, &broken), RekeyError::Integrity);
-    assert_eq!(refused(&mut receiver, pair.now, &datagrams[0]), RekeyError::Fragment);
+    assert!(matches!(
+        receiver.handle(pair.now, &datagrams[0]),
+        Ok(Received::Incomplete)
+    ));
+    assert_eq!(
+        refused(&mut receiver, pair.now, &broken),
+        RekeyError::Integrity
+    );
+    assert_eq!(
+        refused(&mut receiver, pair.now, &datagrams[0]),
+        RekeyError::Fragment
+    );
     accepted(&mut receiver, pair.now, &datagrams[1..]);
 }
 
@@ -258,24 +330,35 @@ fn a_new_rekey_sa_takes_over_and_the_old_one_retires() {
     let (pair, mut receiver) = member(&signer, 0);
     let material = counting(0x55, 68);
     let gsa = GroupSecurityAssociation {
-        policies: vec![SaPolicy::Rekey(grants::rekey_policy(SECOND_REKEY_SPI, None))],
+        policies: vec![SaPolicy::Rekey(grants::rekey_policy(
+            SECOND_REKEY_SPI,
+            None,
+        ))],
         group_wide: Some(grants::group_wide(false)),
     };
-    let keys =
-        KeyUpdate { rekey: Some((SECOND_REKEY_SPI, NewRekeyKey::Plain(&material))), ..KeyUpdate::default() };
+    let keys = KeyUpdate {
+        rekey: Some((SECOND_REKEY_SPI, NewRekeyKey::Plain(&material))),
+        ..KeyUpdate::default()
+    };
     let change = build(0, Some(&gsa), keys, &[], &signer);
     let message = accepted(&mut receiver, pair.now, std::slice::from_ref(&change));
     assert_eq!(message.new_rekey, Some(SECOND_REKEY_SPI));
     assert_eq!(receiver.current(), Some(SECOND_REKEY_SPI));
 
     // Until DTD is over the old Rekey SA still takes messages, afterwards only copies are recognised.
-    accepted(&mut receiver, pair.now + Duration::from_secs(1), &worked_example(1, &signer, WHOLE));
+    accepted(
+        &mut receiver,
+        pair.now + Duration::from_secs(1),
+        &worked_example(1, &signer, WHOLE),
+    );
     let late = pair.now + Duration::from_secs(21);
     let error = refused(&mut receiver, late, &worked_example(2, &signer, WHOLE)[0]);
     assert_eq!(error, RekeyError::UnknownSpi { announced: false });
     assert!(matches!(
         receiver.handle(late, &worked_example(1, &signer, WHOLE)[0]),
-        Ok(Received::Duplicate { acknowledgement: Some(_) })
+        Ok(Received::Duplicate {
+            acknowledgement: Some(_)
+        })
     ));
 
     // Numbers start again at zero over the new one.
@@ -285,12 +368,16 @@ fn a_new_rekey_sa_takes_over_and_the_old_one_retires() {
         spi: SECOND_REKEY_SPI,
         message_id: 0,
         gsa: Some(&gsa),
-        keys: KeyUpdate { data: vec![(Spi(0xc0ff_ee03), &key)], ..KeyUpdate::default() },
+        keys: KeyUpdate {
+            data: vec![(Spi(0xc0ff_ee03), &key)],
+            ..KeyUpdate::default()
+        },
         deletes: &[],
         notifies: &[],
     };
     let datagrams =
-        gikev2::rekey::sender::build(&over_new, &rekey_sa_keys(&material), &signer, WHOLE).expect("a message");
+        gikev2::rekey::sender::build(&over_new, &rekey_sa_keys(&material), &signer, WHOLE)
+            .expect("a message");
     accepted(&mut receiver, late, &datagrams);
     receiver.handle_timeout(late + Duration::from_secs(120));
     assert!(!receiver.owns(&change), "the old Rekey SA is forgotten");
@@ -309,11 +396,17 @@ fn the_signing_key_can_be_changed_by_a_rekey_and_its_algorithm_cannot() {
         ..KeyUpdate::default()
     };
     let bad = build(0, Some(&gsa), with(rsa.public_key_spki()), &[], &signer);
-    assert!(matches!(refused(&mut receiver, pair.now, &bad), RekeyError::Content(_)));
+    assert!(matches!(
+        refused(&mut receiver, pair.now, &bad),
+        RekeyError::Content(_)
+    ));
     let good = build(1, Some(&gsa), with(other.public_key_spki()), &[], &signer);
     accepted(&mut receiver, pair.now, &[good]);
     let old = worked_example(2, &signer, WHOLE);
-    assert!(matches!(refused(&mut receiver, pair.now, &old[0]), RekeyError::Signature(_)));
+    assert!(matches!(
+        refused(&mut receiver, pair.now, &old[0]),
+        RekeyError::Signature(_)
+    ));
     accepted(&mut receiver, pair.now, &worked_example(2, &other, WHOLE));
 }
 
@@ -323,14 +416,26 @@ fn every_form_of_deletion_is_understood() {
     let (pair, mut receiver) = member(&signer, 0);
     let mut delete = |message_id, deletes: &[Delete]| {
         let datagram = build(message_id, None, KeyUpdate::default(), deletes, &signer);
-        accepted(&mut receiver, pair.now, &[datagram]).deletes.clone()
+        accepted(&mut receiver, pair.now, &[datagram])
+            .deletes
+            .clone()
     };
     let named = delete(0, &[delete_data(grants::DATA_SPI)]);
-    assert_eq!((named.data, named.all_data, named.excluded), (vec![grants::DATA_SPI], false, false));
+    assert_eq!(
+        (named.data, named.all_data, named.excluded),
+        (vec![grants::DATA_SPI], false, false)
+    );
     let all = delete(1, &[Delete::all_data()]);
-    assert_eq!((all.data, all.all_data, all.excluded), (vec![], true, false));
+    assert_eq!(
+        (all.data, all.all_data, all.excluded),
+        (vec![], true, false)
+    );
     let ike = delete(2, &[Delete::IkeSa]);
-    assert_eq!((ike.data, ike.all_data, ike.excluded), (vec![], false, false), "an IKE SA is not meant here");
+    assert_eq!(
+        (ike.data, ike.all_data, ike.excluded),
+        (vec![], false, false),
+        "an IKE SA is not meant here"
+    );
     let out = delete(3, &[Delete::all_data(), Delete::exclusion()]);
     assert_eq!((out.data, out.all_data, out.excluded), (vec![], true, true));
 }
@@ -339,12 +444,21 @@ fn every_form_of_deletion_is_understood() {
 fn the_whole_gsa_can_be_deleted_at_once() {
     let signer = ed25519_private_key();
     let (pair, mut receiver) = member(&signer, 0);
-    let datagram = build(0, None, KeyUpdate::default(), &[Delete::Everything], &signer);
+    let datagram = build(
+        0,
+        None,
+        KeyUpdate::default(),
+        &[Delete::Everything],
+        &signer,
+    );
     let message = accepted(&mut receiver, pair.now, &[datagram]);
     assert!(message.deletes.all_data && message.deletes.excluded);
     assert_eq!(receiver.current(), None);
     let next = worked_example(1, &signer, WHOLE);
-    assert!(matches!(refused(&mut receiver, pair.now, &next[0]), RekeyError::UnknownSpi { .. }));
+    assert!(matches!(
+        refused(&mut receiver, pair.now, &next[0]),
+        RekeyError::UnknownSpi { .. }
+    ));
 }
 
 #[test]
@@ -356,51 +470,107 @@ fn authentic_messages_that_break_the_rules_change_nothing() {
     let short = counting(7, 32);
     let material = counting(0x55, 68);
     let plain = || new_data_sa(spi);
-    let data = || KeyUpdate { data: vec![(spi, &key)], ..KeyUpdate::default() };
+    let data = || KeyUpdate {
+        data: vec![(spi, &key)],
+        ..KeyUpdate::default()
+    };
     let rekey_gsa = |algorithm: Option<&[u8]>, spi: RekeySpi| GroupSecurityAssociation {
         policies: vec![SaPolicy::Rekey(grants::rekey_policy(spi, algorithm))],
         group_wide: None,
     };
-    let rekey = |spi| KeyUpdate { rekey: Some((spi, NewRekeyKey::Plain(&material))), ..KeyUpdate::default() };
+    let rekey = |spi| KeyUpdate {
+        rekey: Some((spi, NewRekeyKey::Plain(&material))),
+        ..KeyUpdate::default()
+    };
 
     let mut with_bits = plain();
     with_bits.group_wide = Some(grants::group_wide(true));
     let mut no_life = plain();
     let mut esn = plain();
     let mut doubled = plain();
-    doubled.policies.push(SaPolicy::Data(grants::data_policy(spi)));
+    doubled
+        .policies
+        .push(SaPolicy::Data(grants::data_policy(spi)));
     if let Some(SaPolicy::Data(policy)) = no_life.policies.first_mut() {
         policy.lifetime_seconds = None;
     }
     if let Some(SaPolicy::Data(policy)) = esn.policies.first_mut() {
         policy.transforms[1] = Transform::sequence_numbers(gikev2::wire::SequenceNumbersId(1));
     }
-    let other_key = || gikev2::wire::WrappedKey { key_id: 0, kwk_id: 9, encrypted: vec![0; 40] };
+    let other_key = || gikev2::wire::WrappedKey {
+        key_id: 0,
+        kwk_id: 9,
+        encrypted: vec![0; 40],
+    };
     let cases: Vec<(&str, GroupSecurityAssociation, KeyUpdate<'_>)> = vec![
         ("GWP_SENDER_ID_BITS", with_bits, data()),
         ("no lifetime", no_life, data()),
         ("64-bit sequence numbers", esn, data()),
         ("a policy twice", doubled, data()),
         ("a policy without key", plain(), KeyUpdate::default()),
-        ("a key without policy", rekey_gsa(None, SECOND_REKEY_SPI), data()),
-        ("a key without salt", plain(), KeyUpdate { data: vec![(spi, &short)], ..KeyUpdate::default() }),
-        ("GCAUTH", rekey_gsa(Some(grants::ED25519), SECOND_REKEY_SPI), rekey(SECOND_REKEY_SPI)),
-        ("the SPI of the carrying Rekey SA", rekey_gsa(None, grants::REKEY_SPI), rekey(grants::REKEY_SPI)),
-        ("keys of another Rekey SA", rekey_gsa(None, SECOND_REKEY_SPI), rekey(RekeySpi([7; 16]))),
-        ("half an SPI", rekey_gsa(None, RekeySpi([0; 16])), rekey(RekeySpi([0; 16]))),
-        ("a WRAP_KEY without Key ID", plain(), KeyUpdate { wrap_keys: vec![other_key()], ..data() }),
+        (
+            "a key without policy",
+            rekey_gsa(None, SECOND_REKEY_SPI),
+            data(),
+        ),
+        (
+            "a key without salt",
+            plain(),
+            KeyUpdate {
+                data: vec![(spi, &short)],
+                ..KeyUpdate::default()
+            },
+        ),
+        (
+            "GCAUTH",
+            rekey_gsa(Some(grants::ED25519), SECOND_REKEY_SPI),
+            rekey(SECOND_REKEY_SPI),
+        ),
+        (
+            "the SPI of the carrying Rekey SA",
+            rekey_gsa(None, grants::REKEY_SPI),
+            rekey(grants::REKEY_SPI),
+        ),
+        (
+            "keys of another Rekey SA",
+            rekey_gsa(None, SECOND_REKEY_SPI),
+            rekey(RekeySpi([7; 16])),
+        ),
+        (
+            "half an SPI",
+            rekey_gsa(None, RekeySpi([0; 16])),
+            rekey(RekeySpi([0; 16])),
+        ),
+        (
+            "a WRAP_KEY without Key ID",
+            plain(),
+            KeyUpdate {
+                wrap_keys: vec![other_key()],
+                ..data()
+            },
+        ),
     ];
     let mut message_id = 0;
     for (what, gsa, keys) in cases {
         let datagram = build(message_id, Some(&gsa), keys, &[], &signer);
         let error = refused(&mut receiver, pair.now, &datagram);
-        assert!(matches!(error, RekeyError::Content(_) | RekeyError::Malformed(_)), "{what}: {error:?}");
+        assert!(
+            matches!(error, RekeyError::Content(_) | RekeyError::Malformed(_)),
+            "{what}: {error:?}"
+        );
         message_id += 1;
     }
     let nothing = build(message_id, None, KeyUpdate::default(), &[], &signer);
-    assert!(matches!(refused(&mut receiver, pair.now, &nothing), RekeyError::Content(_)));
+    assert!(matches!(
+        refused(&mut receiver, pair.now, &nothing),
+        RekeyError::Content(_)
+    ));
     assert_eq!(receiver.current(), Some(grants::REKEY_SPI));
-    accepted(&mut receiver, pair.now, &worked_example(message_id + 1, &signer, WHOLE));
+    accepted(
+        &mut receiver,
+        pair.now,
+        &worked_example(message_id + 1, &signer, WHOLE),
+    );
 }
 
 #[test]
@@ -409,11 +579,18 @@ fn other_exchanges_responses_and_unknown_rekey_sas_are_told_apart() {
     for (octet, value) in [(18, 42), (18, 37), (19, 0x28), (17, 0x30), (27, 0x30)] {
         let mut altered = reference();
         altered[octet] = value;
-        assert_eq!(refused(&mut receiver, pair.now, &altered), RekeyError::Header, "octet {octet}");
+        assert_eq!(
+            refused(&mut receiver, pair.now, &altered),
+            RekeyError::Header,
+            "octet {octet}"
+        );
     }
     let mut foreign = reference();
     foreign[0] ^= 1;
-    assert_eq!(refused(&mut receiver, pair.now, &foreign), RekeyError::UnknownSpi { announced: false });
+    assert_eq!(
+        refused(&mut receiver, pair.now, &foreign),
+        RekeyError::UnknownSpi { announced: false }
+    );
 }
 
 #[test]
@@ -423,14 +600,26 @@ fn an_announced_successor_is_recognised_without_its_rekey() {
     let mut policy = grants::rekey_policy(SECOND_REKEY_SPI, None);
     let third = RekeySpi(*b"rekeysa5rekeysa6");
     policy.next_spis = vec![third];
-    let gsa = GroupSecurityAssociation { policies: vec![SaPolicy::Rekey(policy)], group_wide: None };
+    let gsa = GroupSecurityAssociation {
+        policies: vec![SaPolicy::Rekey(policy)],
+        group_wide: None,
+    };
     let material = counting(0x55, 68);
-    let keys =
-        KeyUpdate { rekey: Some((SECOND_REKEY_SPI, NewRekeyKey::Plain(&material))), ..KeyUpdate::default() };
-    accepted(&mut receiver, pair.now, &[build(0, Some(&gsa), keys, &[], &signer)]);
+    let keys = KeyUpdate {
+        rekey: Some((SECOND_REKEY_SPI, NewRekeyKey::Plain(&material))),
+        ..KeyUpdate::default()
+    };
+    accepted(
+        &mut receiver,
+        pair.now,
+        &[build(0, Some(&gsa), keys, &[], &signer)],
+    );
     let mut lost = reference();
     lost[..16].copy_from_slice(&third.0);
-    assert_eq!(refused(&mut receiver, pair.now, &lost), RekeyError::UnknownSpi { announced: true });
+    assert_eq!(
+        refused(&mut receiver, pair.now, &lost),
+        RekeyError::UnknownSpi { announced: true }
+    );
 }
 
 #[test]
@@ -440,15 +629,26 @@ fn a_registration_that_raced_with_a_rekey_does_not_turn_it_back() {
     accepted(&mut receiver, pair.now, &worked_example(9, &signer, WHOLE));
     // The same registration again, which still says that message 5 comes next.
     let algorithm = signer.algorithm().algorithm_identifier();
-    let mut again = crate::support::Pair::new(crate::support::member_config(), crate::support::server_config());
+    let mut again = crate::support::Pair::new(
+        crate::support::member_config(),
+        crate::support::server_config(),
+    );
     let auth_key = signer.public_key_spki().to_vec();
     again.decide = Box::new(move |_| {
         crate::support::Decision::accept(grants::signed_by(algorithm, auth_key.clone()))
     });
     let mut registration = again.registered();
-    receiver.handle_registration(pair.now, &mut registration).expect("the same group");
+    receiver
+        .handle_registration(pair.now, &mut registration)
+        .expect("the same group");
     let old = worked_example(9, &signer, WHOLE);
-    assert!(matches!(receiver.handle(pair.now + Duration::from_secs(1), &old[0]), Ok(Received::Duplicate { .. })));
+    assert!(matches!(
+        receiver.handle(pair.now + Duration::from_secs(1), &old[0]),
+        Ok(Received::Duplicate { .. })
+    ));
     let older = worked_example(8, &signer, WHOLE);
-    assert!(matches!(refused(&mut receiver, pair.now, &older[0]), RekeyError::Replayed { expected: 10, .. }));
+    assert!(matches!(
+        refused(&mut receiver, pair.now, &older[0]),
+        RekeyError::Replayed { expected: 10, .. }
+    ));
 }

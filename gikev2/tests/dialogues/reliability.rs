@@ -7,7 +7,9 @@ use gikev2::initiator::Event;
 use gikev2::responder;
 use gikev2::wire::Identification;
 
-use crate::support::{Decision, Link, Pair, grants, member_address, member_config, server_address, server_config};
+use crate::support::{
+    Decision, Link, Pair, grants, member_address, member_config, server_address, server_config,
+};
 
 #[test]
 fn a_bad_link_delays_registration_and_does_not_prevent_it() {
@@ -20,8 +22,15 @@ fn a_bad_link_delays_registration_and_does_not_prevent_it() {
             ..Link::default()
         };
         let registration = pair.registered();
-        assert!(registration.data[0].1 == grants::data_material(), "seed {seed}");
-        assert_eq!(pair.open_registrations.len(), 1, "seed {seed}: the owner decides once");
+        assert!(
+            registration.data[0].1 == grants::data_material(),
+            "seed {seed}"
+        );
+        assert_eq!(
+            pair.open_registrations.len(),
+            1,
+            "seed {seed}: the owner decides once"
+        );
     }
 }
 
@@ -41,10 +50,23 @@ fn small_packets_get_through_as_fragments() {
     });
     let registration = pair.registered();
     assert_eq!(registration.auth_key.as_ref().map(Vec::len), Some(1500));
-    let fragments = pair.wire.iter().filter(|sighting| sighting.payload[16] == 53);
-    assert!(fragments.clone().any(|sighting| sighting.to_server), "the ML-KEM key was cut");
-    assert!(fragments.clone().any(|sighting| !sighting.to_server), "the registration was cut");
-    assert!(pair.wire.iter().all(|sighting| sighting.payload.len() <= 548));
+    let fragments = pair
+        .wire
+        .iter()
+        .filter(|sighting| sighting.payload[16] == 53);
+    assert!(
+        fragments.clone().any(|sighting| sighting.to_server),
+        "the ML-KEM key was cut"
+    );
+    assert!(
+        fragments.clone().any(|sighting| !sighting.to_server),
+        "the registration was cut"
+    );
+    assert!(
+        pair.wire
+            .iter()
+            .all(|sighting| sighting.payload.len() <= 548)
+    );
 }
 
 #[test]
@@ -72,8 +94,14 @@ fn repeated_requests_get_the_identical_answer() {
     let mut pair = Pair::new(member_config(), server_config());
     pair.registered();
     let wire = pair.wire.clone();
-    let last_request = wire.iter().rfind(|sighting| sighting.to_server).expect("GSA_AUTH");
-    let answer = wire.iter().rfind(|sighting| !sighting.to_server).expect("its answer");
+    let last_request = wire
+        .iter()
+        .rfind(|sighting| sighting.to_server)
+        .expect("GSA_AUTH");
+    let answer = wire
+        .iter()
+        .rfind(|sighting| !sighting.to_server)
+        .expect("its answer");
     for _ in 0..3 {
         let before = pair.wire.len();
         pair.inject_to_server(member_address(), &last_request.payload);
@@ -84,7 +112,10 @@ fn repeated_requests_get_the_identical_answer() {
     assert_eq!(pair.open_registrations.len(), 1);
     // Older requests are outside the window.
     let before = pair.wire.len();
-    for sighting in wire.iter().filter(|sighting| sighting.to_server && *sighting != last_request) {
+    for sighting in wire
+        .iter()
+        .filter(|sighting| sighting.to_server && *sighting != last_request)
+    {
         if sighting.payload[18] != 34 {
             pair.inject_to_server(member_address(), &sighting.payload);
         }
@@ -101,7 +132,11 @@ fn only_the_first_fragment_of_a_repetition_asks_for_the_answer() {
     let mut pair = Pair::new(member, server_config());
     for _ in 0..200 {
         pair.run_for(Duration::from_millis(1));
-        if pair.wire.iter().any(|sighting| sighting.to_server && sighting.payload[18] == 39) {
+        if pair
+            .wire
+            .iter()
+            .any(|sighting| sighting.to_server && sighting.payload[18] == 39)
+        {
             pair.link.loss_percent = 100;
             break;
         }
@@ -109,7 +144,9 @@ fn only_the_first_fragment_of_a_repetition_asks_for_the_answer() {
     let sent: Vec<_> = pair
         .wire
         .iter()
-        .filter(|sighting| sighting.to_server && sighting.payload[16] == 53 && sighting.payload[18] == 43)
+        .filter(|sighting| {
+            sighting.to_server && sighting.payload[16] == 53 && sighting.payload[18] == 43
+        })
         .cloned()
         .collect();
     let answers = |pair: &mut Pair, payload: &[u8]| {
@@ -136,14 +173,26 @@ fn repetitions_are_absorbed_while_the_owner_decides() {
     pair.decide = Box::new(|_| Decision::Wait);
     pair.run_for(Duration::from_secs(5));
     assert_eq!(pair.open_registrations.len(), 1);
-    let requests = pair.wire.iter().filter(|sighting| sighting.to_server && sighting.payload[18] == 39).count();
+    let requests = pair
+        .wire
+        .iter()
+        .filter(|sighting| sighting.to_server && sighting.payload[18] == 39)
+        .count();
     assert!(requests > 2, "the member repeated its request");
-    let answers = pair.wire.iter().filter(|sighting| !sighting.to_server && sighting.payload[18] == 39).count();
+    let answers = pair
+        .wire
+        .iter()
+        .filter(|sighting| !sighting.to_server && sighting.payload[18] == 39)
+        .count();
     assert_eq!(answers, 0, "nothing leaves before the owner has spoken");
     let handle = pair.open_registrations[0].0;
-    pair.server.accept(pair.now, handle, grants::plain(), &mut pair.entropy).expect("still open");
+    pair.server
+        .accept(pair.now, handle, grants::plain(), &mut pair.entropy)
+        .expect("still open");
     pair.registered();
-    let again = pair.server.accept(pair.now, handle, grants::plain(), &mut pair.entropy);
+    let again = pair
+        .server
+        .accept(pair.now, handle, grants::plain(), &mut pair.entropy);
     assert_eq!(again, Err(responder::AnswerError::Stale));
 }
 
@@ -153,9 +202,16 @@ fn an_owner_that_never_decides_means_registration_failed() {
     member.retransmission.repetitions = 30;
     let mut pair = Pair::new(member, server_config());
     pair.decide = Box::new(|_| Decision::Wait);
-    assert!(matches!(pair.outcome(), Event::Refused(responder::Refusal::RegistrationFailed)));
+    assert!(matches!(
+        pair.outcome(),
+        Event::Refused(responder::Refusal::RegistrationFailed)
+    ));
     let handle = pair.open_registrations[0].0;
-    assert!(pair.server.accept(pair.now, handle, grants::plain(), &mut pair.entropy).is_err());
+    assert!(
+        pair.server
+            .accept(pair.now, handle, grants::plain(), &mut pair.entropy)
+            .is_err()
+    );
 }
 
 #[test]
@@ -165,7 +221,10 @@ fn an_idle_ike_sa_is_deleted_by_the_key_server_and_the_member_stays_registered()
     assert!(matches!(pair.outcome(), Event::Deleted));
     assert!(pair.member.is_closed());
     assert_eq!(pair.server.ike_sa_counts(), (0, 0));
-    assert!(matches!(pair.server_events.as_slice(), [responder::Event::Closed { .. }]));
+    assert!(matches!(
+        pair.server_events.as_slice(),
+        [responder::Event::Closed { .. }]
+    ));
 }
 
 #[test]
@@ -175,9 +234,17 @@ fn a_lost_delete_is_repeated_and_a_dead_member_is_forgotten() {
     pair.link.loss_percent = 100;
     pair.run_for(Duration::from_secs(200));
     assert_eq!(pair.server.ike_sa_counts(), (0, 0));
-    let deletes: Vec<_> = pair.wire.iter().filter(|s| !s.to_server && s.payload[18] == 37).collect();
+    let deletes: Vec<_> = pair
+        .wire
+        .iter()
+        .filter(|s| !s.to_server && s.payload[18] == 37)
+        .collect();
     assert_eq!(deletes.len(), 8);
-    assert!(deletes.iter().all(|delete| delete.payload == deletes[0].payload));
+    assert!(
+        deletes
+            .iter()
+            .all(|delete| delete.payload == deletes[0].payload)
+    );
 }
 
 #[test]
@@ -186,11 +253,17 @@ fn the_member_can_delete_probe_leave_and_register_again() {
     let first = pair.registered();
     let (now, group) = (pair.now, first.group.clone());
     assert!(pair.member.probe(now, &mut pair.entropy));
-    assert!(!pair.member.probe(now, &mut pair.entropy), "one request at a time");
+    assert!(
+        !pair.member.probe(now, &mut pair.entropy),
+        "one request at a time"
+    );
     pair.run_for(Duration::from_millis(100));
 
     let parameters = crate::support::registration_parameters();
-    assert!(pair.member.register(pair.now, parameters, &mut pair.entropy));
+    assert!(
+        pair.member
+            .register(pair.now, parameters, &mut pair.entropy)
+    );
     pair.registered();
     let again = &pair.open_registrations[1].1;
     assert!(!again.initial);
@@ -230,8 +303,15 @@ fn childless_authentication_needs_no_group() {
         Event::Authenticated { peer } => assert_eq!(peer, crate::support::server_identity()),
         other => panic!("{other:?}"),
     }
-    assert!(pair.server_events.iter().any(|event| matches!(event, responder::Event::Authenticated { .. })));
-    assert_eq!(pair.member.addresses(), (member_address(), server_address()));
+    assert!(
+        pair.server_events
+            .iter()
+            .any(|event| matches!(event, responder::Event::Authenticated { .. }))
+    );
+    assert_eq!(
+        pair.member.addresses(),
+        (member_address(), server_address())
+    );
     assert!(pair.open_registrations.is_empty());
 }
 
@@ -241,7 +321,10 @@ fn the_same_seed_gives_the_same_octets_on_the_wire() {
         let mut pair = Pair::with_seed(member_config(), server_config(), 99);
         pair.link.loss_percent = 20;
         pair.registered();
-        pair.wire.into_iter().map(|sighting| sighting.payload).collect::<Vec<_>>()
+        pair.wire
+            .into_iter()
+            .map(|sighting| sighting.payload)
+            .collect::<Vec<_>>()
     };
     assert!(run() == run());
 }

@@ -179,7 +179,10 @@ impl DataSaPolicy {
             long(GsaAttributeType::ASSOCIATION, &association.to_be_bytes())?;
         }
         if let Some(window) = self.pseudotime_window_ms {
-            long(GsaAttributeType::PSEUDOTIME_WINDOW_MS, &window.to_be_bytes())?;
+            long(
+                GsaAttributeType::PSEUDOTIME_WINDOW_MS,
+                &window.to_be_bytes(),
+            )?;
         }
         if let Some(encapsulation) = self.encapsulation {
             let value: u16 = match encapsulation {
@@ -189,7 +192,10 @@ impl DataSaPolicy {
             long(GsaAttributeType::ENCAPSULATION, &value.to_be_bytes())?;
         }
         if let Some(kilobytes) = self.lifetime_kilobytes {
-            long(GsaAttributeType::LIFETIME_KILOBYTES, &kilobytes.to_be_bytes())?;
+            long(
+                GsaAttributeType::LIFETIME_KILOBYTES,
+                &kilobytes.to_be_bytes(),
+            )?;
         }
         self.unknown
             .iter()

@@ -103,10 +103,18 @@ impl GroupWidePolicy {
 
     pub(super) fn write(&self, writer: &mut Writer) -> Result<(), WriteError> {
         if let Some(seconds) = self.activation_delay_seconds {
-            write_short(writer, GroupWideAttributeType::ACTIVATION_TIME_DELAY.0, seconds);
+            write_short(
+                writer,
+                GroupWideAttributeType::ACTIVATION_TIME_DELAY.0,
+                seconds,
+            );
         }
         if let Some(seconds) = self.deactivation_delay_seconds {
-            write_short(writer, GroupWideAttributeType::DEACTIVATION_TIME_DELAY.0, seconds);
+            write_short(
+                writer,
+                GroupWideAttributeType::DEACTIVATION_TIME_DELAY.0,
+                seconds,
+            );
         }
         if let Some(bits) = self.sender_id_bits {
             write_short(writer, GroupWideAttributeType::SENDER_ID_BITS.0, bits);
@@ -118,7 +126,11 @@ impl GroupWidePolicy {
         if let Some(list) = &self.access_list {
             let mut value = Writer::new();
             list.write(&mut value)?;
-            write_long(writer, GroupWideAttributeType::ACCESS_LIST.0, &value.finish())?;
+            write_long(
+                writer,
+                GroupWideAttributeType::ACCESS_LIST.0,
+                &value.finish(),
+            )?;
         }
         if let Some(direction) = self.direction {
             let value = match direction {

@@ -83,7 +83,7 @@ impl GroupSecurityAssociation {
         })
     }
 
-    /// Reads the content of the payload: structure only, see [`crate::wire::validate`] for the rules.
+    /// Reads the content of the payload: structure only; whoever uses it checks the rules.
     pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         let mut gsa = Self::default();
         while !reader.is_empty() {
@@ -132,7 +132,8 @@ impl GroupSecurityAssociation {
             match policy {
                 SaPolicy::Rekey(policy) => {
                     writer.u8(16);
-                    writer.length_prefixed("GIKE_UPDATE policy", 2, |writer| policy.write(writer))?;
+                    writer
+                        .length_prefixed("GIKE_UPDATE policy", 2, |writer| policy.write(writer))?;
                 }
                 SaPolicy::Data(policy) => {
                     writer.u8(4);

@@ -80,7 +80,11 @@ impl RekeySaPolicy {
         self.destination.write(writer);
         write_transforms(writer, &self.transforms)?;
         if let Some(seconds) = self.lifetime_seconds {
-            write_long(writer, GsaAttributeType::KEY_LIFETIME.0, &seconds.to_be_bytes())?;
+            write_long(
+                writer,
+                GsaAttributeType::KEY_LIFETIME.0,
+                &seconds.to_be_bytes(),
+            )?;
         }
         if let Some(message_id) = self.initial_message_id {
             write_long(

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use gikev2::Secret;
 use gikev2::responder::{Grant, GrantKeys, RekeyKey, RekeyKeyGrant};
 use gikev2::wire::{
-    AddressRange, DataSaPolicy, EncryptionId, GroupSecurityAssociation, GroupWidePolicy, KeyWrapId, PortRange,
-    RekeySaPolicy, RekeySpi, SaPolicy, SequenceNumbersId, Spi, TrafficSelector, Transform,
+    AddressRange, DataSaPolicy, EncryptionId, GroupSecurityAssociation, GroupWidePolicy, KeyWrapId,
+    PortRange, RekeySaPolicy, RekeySpi, SaPolicy, SequenceNumbersId, Spi, TrafficSelector,
+    Transform,
 };
 
 pub(crate) const REKEY_SPI: RekeySpi = RekeySpi(*b"REKEYSA1REKEYSA2");
@@ -42,8 +43,10 @@ fn udp_848(address: [u8; 4]) -> TrafficSelector {
 
 /// A Rekey SA with AES-GCM-256 and KW_5649_256; `algorithm` only at registration.
 pub(crate) fn rekey_policy(spi: RekeySpi, algorithm: Option<&[u8]>) -> RekeySaPolicy {
-    let mut transforms =
-        vec![Transform::encryption(EncryptionId::AES_GCM_16, Some(256)), Transform::key_wrap(KeyWrapId::KW_5649_256)];
+    let mut transforms = vec![
+        Transform::encryption(EncryptionId::AES_GCM_16, Some(256)),
+        Transform::key_wrap(KeyWrapId::KW_5649_256),
+    ];
     transforms.extend(algorithm.map(Transform::digital_signature));
     RekeySaPolicy {
         spi,
@@ -92,7 +95,10 @@ pub(crate) fn signed_by(algorithm: &[u8], auth_key: Vec<u8>) -> Grant {
             group_wide: Some(group_wide(true)),
         },
         keys: GrantKeys {
-            rekey: Some(RekeyKeyGrant { spi: REKEY_SPI, key: RekeyKey::Plain(rekey_material()) }),
+            rekey: Some(RekeyKeyGrant {
+                spi: REKEY_SPI,
+                key: RekeyKey::Plain(rekey_material()),
+            }),
             data: vec![(DATA_SPI, data_material())],
             auth_key: Some(auth_key),
             sender_ids: vec![SENDER_ID],
@@ -109,6 +115,8 @@ pub(crate) fn plain() -> Grant {
 
 /// SubjectPublicKeyInfo of the public key of RFC 8032 §7.1 test 1.
 pub(crate) fn ed25519_public_key() -> Vec<u8> {
-    hex::decode("302a300506032b6570032100d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
-        .expect("hex")
+    hex::decode(
+        "302a300506032b6570032100d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    )
+    .expect("hex")
 }

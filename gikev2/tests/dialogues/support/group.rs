@@ -10,7 +10,8 @@ use gikev2::keys::group::RekeySaKeys;
 use gikev2::rekey::receiver::{Accepted, Received, Receiver};
 use gikev2::rekey::sender::{self, KeyUpdate, RekeyMessage};
 use gikev2::wire::{
-    AddressRange, Delete, EncryptionId, GroupSecurityAssociation, ProtocolId, RekeySpi, SaPolicy, Spi,
+    AddressRange, Delete, EncryptionId, GroupSecurityAssociation, ProtocolId, RekeySpi, SaPolicy,
+    Spi,
 };
 
 use super::{Decision, Pair, grants, member_config, server_config};
@@ -32,7 +33,10 @@ pub(crate) fn rekey_sa_keys(material: &Secret) -> RekeySaKeys {
 /// A member of the group signed by `signer`, whose next rekey has the number `first`.
 pub(crate) fn member(signer: &dyn Signer, first: u32) -> (Pair, Receiver) {
     let mut pair = Pair::new(member_config(), server_config());
-    let (algorithm, auth_key) = (signer.algorithm().algorithm_identifier(), signer.public_key_spki().to_vec());
+    let (algorithm, auth_key) = (
+        signer.algorithm().algorithm_identifier(),
+        signer.public_key_spki().to_vec(),
+    );
     pair.decide = Box::new(move |_| {
         let mut grant = grants::signed_by(algorithm, auth_key.clone());
         if let Some(SaPolicy::Rekey(policy)) = grant.gsa.policies.first_mut() {
@@ -56,11 +60,18 @@ pub(crate) fn new_data_sa(spi: Spi) -> GroupSecurityAssociation {
 }
 
 pub(crate) fn delete_data(spi: Spi) -> Delete {
-    Delete::Data { protocol: ProtocolId::ESP, spis: vec![spi] }
+    Delete::Data {
+        protocol: ProtocolId::ESP,
+        spis: vec![spi],
+    }
 }
 
 /// The rekey of the reference's worked example: a new ESP SA in place of the registered one.
-pub(crate) fn worked_example(message_id: u32, signer: &dyn Signer, fragment_size: usize) -> Vec<Vec<u8>> {
+pub(crate) fn worked_example(
+    message_id: u32,
+    signer: &dyn Signer,
+    fragment_size: usize,
+) -> Vec<Vec<u8>> {
     let mut gsa = new_data_sa(Spi(0xc0ff_ee02));
     if let Some(SaPolicy::Data(policy)) = gsa.policies.first_mut() {
         policy.destination.addresses = AddressRange::single(IpAddr::from([239, 1, 2, 3]));
@@ -70,11 +81,20 @@ pub(crate) fn worked_example(message_id: u32, signer: &dyn Signer, fragment_size
         spi: grants::REKEY_SPI,
         message_id,
         gsa: Some(&gsa),
-        keys: KeyUpdate { data: vec![(Spi(0xc0ff_ee02), &key)], ..KeyUpdate::default() },
+        keys: KeyUpdate {
+            data: vec![(Spi(0xc0ff_ee02), &key)],
+            ..KeyUpdate::default()
+        },
         deletes: &[delete_data(grants::DATA_SPI)],
         notifies: &[],
     };
-    sender::build(&message, &rekey_sa_keys(&grants::rekey_material()), signer, fragment_size).expect("a message")
+    sender::build(
+        &message,
+        &rekey_sa_keys(&grants::rekey_material()),
+        signer,
+        fragment_size,
+    )
+    .expect("a message")
 }
 
 /// Builds a message over the first Rekey SA with anything in it.
@@ -85,15 +105,31 @@ pub(crate) fn build(
     deletes: &[Delete],
     signer: &dyn Signer,
 ) -> Vec<u8> {
-    let message = RekeyMessage { spi: grants::REKEY_SPI, message_id, gsa, keys, deletes, notifies: &[] };
-    let mut datagrams = sender::build(&message, &rekey_sa_keys(&grants::rekey_material()), signer, WHOLE)
-        .unwrap_or_else(|error| panic!("{error}"));
+    let message = RekeyMessage {
+        spi: grants::REKEY_SPI,
+        message_id,
+        gsa,
+        keys,
+        deletes,
+        notifies: &[],
+    };
+    let mut datagrams = sender::build(
+        &message,
+        &rekey_sa_keys(&grants::rekey_material()),
+        signer,
+        WHOLE,
+    )
+    .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(datagrams.len(), 1);
     datagrams.remove(0)
 }
 
 /// Hands over datagrams and expects the last to complete an acceptable message.
-pub(crate) fn accepted(receiver: &mut Receiver, now: Instant, datagrams: &[Vec<u8>]) -> Box<Accepted> {
+pub(crate) fn accepted(
+    receiver: &mut Receiver,
+    now: Instant,
+    datagrams: &[Vec<u8>],
+) -> Box<Accepted> {
     let (last, others) = datagrams.split_last().expect("a datagram");
     for datagram in others {
         match receiver.handle(now, datagram) {

@@ -1,7 +1,6 @@
 //! Both ends in one virtual world: a link that loses, repeats, reorders and cuts off, a clock that jumps from event
 //! to event, and random octets from a seed. Nothing here sleeps.
 
-
 pub(crate) mod grants;
 pub(crate) mod group;
 pub(crate) mod pki;
@@ -67,7 +66,13 @@ pub(crate) struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { loss_percent: 0, duplicate_percent: 0, jitter: Duration::ZERO, longest: 65_000, nat: None }
+        Self {
+            loss_percent: 0,
+            duplicate_percent: 0,
+            jitter: Duration::ZERO,
+            longest: 65_000,
+            nat: None,
+        }
     }
 }
 
@@ -121,7 +126,10 @@ pub(crate) fn member_config() -> initiator::Config {
 /// A key server that knows that member.
 pub(crate) fn server_config() -> responder::Config {
     let mut config = responder::Config::new(server_identity());
-    config.pre_shared_keys = Some(Box::new(OnePreSharedKey { identity: member_identity(), key: shared_key() }));
+    config.pre_shared_keys = Some(Box::new(OnePreSharedKey {
+        identity: member_identity(),
+        key: shared_key(),
+    }));
     config
 }
 
@@ -186,11 +194,21 @@ impl Pair {
         Self::with_seed(member, server, 1)
     }
 
-    pub(crate) fn with_seed(member: initiator::Config, server: responder::Config, seed: u64) -> Self {
+    pub(crate) fn with_seed(
+        member: initiator::Config,
+        server: responder::Config,
+        seed: u64,
+    ) -> Self {
         let now = Instant::now();
         let mut entropy = Seeded::new(seed);
         let server = Responder::new(server, now, &mut entropy);
-        let member = Initiator::new(member, member_address(), server_address(), now, &mut entropy);
+        let member = Initiator::new(
+            member,
+            member_address(),
+            server_address(),
+            now,
+            &mut entropy,
+        );
         Self {
             now,
             unix_time: UNIX_TIME,
@@ -216,7 +234,12 @@ impl Pair {
             let flight = self.in_flight.keys().next().map(|(due, _)| *due);
             let server = self.server.poll_timeout().map(|(due, _)| due);
             let member = self.member.poll_timeout().map(|(due, _)| due);
-            let Some(next) = [flight, server, member].into_iter().flatten().min().filter(|next| *next <= end) else {
+            let Some(next) = [flight, server, member]
+                .into_iter()
+                .flatten()
+                .min()
+                .filter(|next| *next <= end)
+            else {
                 self.now = end;
                 return;
             };
@@ -248,7 +271,10 @@ impl Pair {
     pub(crate) fn registered(&mut self) -> Box<initiator::Registration> {
         match self.outcome() {
             initiator::Event::Registered(registration) => registration,
-            other => panic!("not registered: {other:?}, server saw {:?}", self.server_events),
+            other => panic!(
+                "not registered: {other:?}, server saw {:?}",
+                self.server_events
+            ),
         }
     }
 
@@ -266,13 +292,27 @@ impl Pair {
     /// Hands a datagram to the key server as if it had come from `source`.
     pub(crate) fn inject_to_server(&mut self, source: SocketAddr, payload: &[u8]) {
         let local = server_address();
-        self.server.handle_datagram(self.now, self.unix_time, local, source, payload, &mut self.entropy);
+        self.server.handle_datagram(
+            self.now,
+            self.unix_time,
+            local,
+            source,
+            payload,
+            &mut self.entropy,
+        );
     }
 
     /// Hands a datagram to the member as if it had come from the key server.
     pub(crate) fn inject_to_member(&mut self, payload: &[u8]) {
         let (local, remote) = self.member.addresses();
-        self.member.handle_datagram(self.now, self.unix_time, local, remote, payload, &mut self.entropy);
+        self.member.handle_datagram(
+            self.now,
+            self.unix_time,
+            local,
+            remote,
+            payload,
+            &mut self.entropy,
+        );
     }
 
     /// Takes what both ends have to say, and puts datagrams on the link.
@@ -295,10 +335,14 @@ impl Pair {
                 if let responder::Event::Registration { handle, request } = event {
                     match (self.decide)(&request) {
                         Decision::Accept(grant) => {
-                            self.server.accept(self.now, handle, *grant, &mut self.entropy).expect("an open request");
+                            self.server
+                                .accept(self.now, handle, *grant, &mut self.entropy)
+                                .expect("an open request");
                         }
                         Decision::Refuse(refusal) => {
-                            self.server.refuse(self.now, handle, refusal, &mut self.entropy).expect("an open request");
+                            self.server
+                                .refuse(self.now, handle, refusal, &mut self.entropy)
+                                .expect("an open request");
                         }
                         Decision::Wait => {}
                     }
@@ -314,22 +358,42 @@ impl Pair {
     }
 
     fn send(&mut self, to_server: bool, transmit: Transmit) {
-        let Transmit { local, remote, payload } = transmit;
-        self.wire.push(Sighting { to_server, local, remote, payload: payload.clone() });
+        let Transmit {
+            local,
+            remote,
+            payload,
+        } = transmit;
+        self.wire.push(Sighting {
+            to_server,
+            local,
+            remote,
+            payload: payload.clone(),
+        });
         if payload.len() > self.link.longest || self.entropy.below(100) < self.link.loss_percent {
             return;
         }
-        let copies = if self.entropy.below(100) < self.link.duplicate_percent { 2 } else { 1 };
+        let copies = if self.entropy.below(100) < self.link.duplicate_percent {
+            2
+        } else {
+            1
+        };
         let (mut source, mut destination) = (local, remote);
         if let Some(nat) = self.link.nat {
             if to_server {
                 source = nat(source);
             } else {
                 let inside = [848, 4500].map(|port| SocketAddr::new(member_address().ip(), port));
-                destination = inside.into_iter().find(|inside| nat(*inside) == destination).expect("a mapping");
+                destination = inside
+                    .into_iter()
+                    .find(|inside| nat(*inside) == destination)
+                    .expect("a mapping");
             }
         }
-        let arrives = if to_server { server_address().ip() } else { member_address().ip() };
+        let arrives = if to_server {
+            server_address().ip()
+        } else {
+            member_address().ip()
+        };
         if destination.ip() != arrives {
             return;
         }
@@ -337,18 +401,31 @@ impl Pair {
             let jitter = self.link.jitter.as_micros() as u64;
             let delay = Duration::from_micros(5_000 + self.entropy.below(jitter + 1));
             self.serial += 1;
-            let flight = Flight { to_server, source, destination, payload: payload.clone() };
-            self.in_flight.insert((self.now + delay, self.serial), flight);
+            let flight = Flight {
+                to_server,
+                source,
+                destination,
+                payload: payload.clone(),
+            };
+            self.in_flight
+                .insert((self.now + delay, self.serial), flight);
         }
     }
 
     fn deliver(&mut self, flight: Flight) {
-        let Flight { to_server, source, destination, payload } = flight;
+        let Flight {
+            to_server,
+            source,
+            destination,
+            payload,
+        } = flight;
         let (now, unix_time, entropy) = (self.now, self.unix_time, &mut self.entropy);
         if to_server {
-            self.server.handle_datagram(now, unix_time, destination, source, &payload, entropy);
+            self.server
+                .handle_datagram(now, unix_time, destination, source, &payload, entropy);
         } else {
-            self.member.handle_datagram(now, unix_time, destination, source, &payload, entropy);
+            self.member
+                .handle_datagram(now, unix_time, destination, source, &payload, entropy);
         }
     }
 }

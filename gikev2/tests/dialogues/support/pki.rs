@@ -6,8 +6,9 @@ use gikev2::crypto::certificate::TrustAnchors;
 use gikev2::crypto::signature::PrivateKey;
 use gikev2::exchange::authentication::CertificateCredentials;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize,
+    date_time_ymd,
 };
 
 /// Kinds of keys.
@@ -48,7 +49,9 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.not_before = date_time_ymd(NOW.0, 1, 1);
         params.not_after = date_time_ymd(NOW.1, 1, 1);
-        Self(CertifiedIssuer::self_signed(params, key_pair(Kind::EcdsaP256)).expect("a certificate"))
+        Self(
+            CertifiedIssuer::self_signed(params, key_pair(Kind::EcdsaP256)).expect("a certificate"),
+        )
     }
 
     pub(crate) fn anchors(&self) -> Arc<TrustAnchors> {
@@ -70,6 +73,10 @@ impl Authority {
         params.not_after = date_time_ymd(years.1, 1, 1);
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         let signer = PrivateKey::from_pkcs8(key.serialized_der()).expect("a key we can use");
-        CertificateCredentials { chain: vec![certificate.der().to_vec()], signer: Arc::new(signer), trust_anchors }
+        CertificateCredentials {
+            chain: vec![certificate.der().to_vec()],
+            signer: Arc::new(signer),
+            trust_anchors,
+        }
     }
 }
