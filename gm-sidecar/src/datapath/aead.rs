@@ -58,14 +58,15 @@ fn trial(backend: Backend) -> u64 {
 }
 
 /// The chosen library, with a key of this process for fingerprints.
-pub(super) struct Provider {
+pub struct Provider {
     backend: Backend,
     fingerprints: ring::hmac::Key,
 }
 
 impl Provider {
     /// Compares the libraries and takes the faster one.
-    pub(super) fn choose() -> Self {
+    #[must_use]
+    pub fn choose() -> Self {
         let seed: [u8; 32] = runtime::entropy::bytes();
         Self {
             backend: Backend::fastest(),

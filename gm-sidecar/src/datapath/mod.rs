@@ -14,6 +14,7 @@ mod sockets;
 mod sys;
 mod wire;
 
+pub use aead::Provider;
 pub use config::{Config, StartError};
 pub use handle::{
     CountersSnapshot, Handle, IkeDatagram, InstallError, SaStatistics, SenderStatistics, UnknownSpi,
