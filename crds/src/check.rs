@@ -61,7 +61,11 @@ fn check(kind: Kind, object: &Value, old: Option<&Value>) -> Result<(), Vec<Viol
         violations = errors
             .into_vec()
             .into_iter()
-            .map(|error| Violation { field: error.field_path, message: error.message })
+            // A rule on the object as a whole leaves the dot of its relative path in front.
+            .map(|error| Violation {
+                field: error.field_path.trim_start_matches('.').to_owned(),
+                message: error.message,
+            })
             .collect();
     }
     if violations.is_empty() {

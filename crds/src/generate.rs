@@ -26,7 +26,8 @@ pub fn generate() -> Vec<(String, String)> {
                 .pointer("/metadata/name")
                 .and_then(Value::as_str)
                 .expect("the derive names every definition");
-            let yaml = serde_saphyr::to_string(&manifest).expect("a JSON value can be written as YAML");
+            let yaml =
+                serde_saphyr::to_string(&manifest).expect("a JSON value can be written as YAML");
             (format!("{name}.yaml"), format!("{HEADER}{yaml}"))
         })
         .collect()
@@ -38,12 +39,16 @@ pub fn generate() -> Vec<(String, String)> {
 /// Never for the types as they are; the tests generate them.
 #[must_use]
 pub fn manifest(kind: Kind) -> Value {
-    let mut manifest = serde_json::to_value(kind.definition()).expect("a definition can be written as JSON");
+    let mut manifest =
+        serde_json::to_value(kind.definition()).expect("a definition can be written as JSON");
     tidy(&mut manifest);
     let schema = manifest
         .pointer_mut("/spec/versions/0/schema/openAPIV3Schema")
         .expect("the derive gives every definition one version with a schema");
-    if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
+    if let Some(properties) = schema
+        .pointer_mut("/properties")
+        .and_then(Value::as_object_mut)
+    {
         describe_envelope(properties, kind);
     }
     sorted(manifest)
@@ -52,7 +57,14 @@ pub fn manifest(kind: Kind) -> Value {
 /// Describes what every object has, and lets `status` start as "not observed yet".
 fn describe_envelope(properties: &mut Map<String, Value>, kind: Kind) {
     for (name, description) in [
-        ("apiVersion", format!("Version of this object's form: `{}/{}`.", crate::GROUP, crate::VERSION)),
+        (
+            "apiVersion",
+            format!(
+                "Version of this object's form: `{}/{}`.",
+                crate::GROUP,
+                crate::VERSION
+            ),
+        ),
         ("kind", format!("`{kind}`.")),
     ] {
         properties.insert(
@@ -62,7 +74,10 @@ fn describe_envelope(properties: &mut Map<String, Value>, kind: Kind) {
     }
     // Rules may point at the name only when the schema has it; its own rules are stricter.
     let name = json!({ "type": "string", "maxLength": 253 });
-    properties.insert("metadata".to_owned(), json!({ "type": "object", "properties": { "name": name } }));
+    properties.insert(
+        "metadata".to_owned(),
+        json!({ "type": "object", "properties": { "name": name } }),
+    );
     if let Some(spec) = properties.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("description".to_owned(), json!("What you want."));
     }
@@ -70,8 +85,14 @@ fn describe_envelope(properties: &mut Map<String, Value>, kind: Kind) {
         remove_defaults(status);
     }
     if let Some(status) = properties.get_mut("status").and_then(Value::as_object_mut) {
-        status.insert("description".to_owned(), json!("What is. Written by the operator only."));
-        status.insert("default".to_owned(), json!({ "observedGeneration": NEVER_OBSERVED }));
+        status.insert(
+            "description".to_owned(),
+            json!("What is. Written by the operator only."),
+        );
+        status.insert(
+            "default".to_owned(),
+            json!({ "observedGeneration": NEVER_OBSERVED }),
+        );
     }
 }
 
@@ -99,7 +120,11 @@ fn tidy(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(tidy),
         Value::Number(number) => {
-            if let Some(integer) = number.as_f64().filter(|_| number.is_f64()).and_then(exact_integer) {
+            if let Some(integer) = number
+                .as_f64()
+                .filter(|_| number.is_f64())
+                .and_then(exact_integer)
+            {
                 *value = json!(integer);
             }
         }
@@ -110,7 +135,10 @@ fn tidy(value: &mut Value) {
 /// The integer a float stands for, when it stands for one exactly.
 fn exact_integer(float: f64) -> Option<i64> {
     const LIMIT: f64 = 9_007_199_254_740_992.0;
-    #[allow(clippy::cast_possible_truncation, reason = "bounded above and below, and whole")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "bounded above and below, and whole"
+    )]
     (float.fract() == 0.0 && float.abs() <= LIMIT).then_some(float as i64)
 }
 
@@ -118,7 +146,10 @@ fn exact_integer(float: f64) -> Option<i64> {
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(object) => {
-            let mut entries: Vec<_> = object.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            let mut entries: Vec<_> = object
+                .into_iter()
+                .map(|(key, value)| (key, sorted(value)))
+                .collect();
             entries.sort_by(|(one, _), (other, _)| one.cmp(other));
             Value::Object(entries.into_iter().collect())
         }

@@ -23,7 +23,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are best read.
-    pub const ALL: [Self; 3] = [Self::GetVpnGroup, Self::SecurityAssociation, Self::GroupMember];
+    pub const ALL: [Self; 3] = [
+        Self::GetVpnGroup,
+        Self::SecurityAssociation,
+        Self::GroupMember,
+    ];
 
     /// The name users write after `kind:`.
     #[must_use]

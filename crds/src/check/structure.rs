@@ -38,7 +38,10 @@ struct Found(Vec<Violation>);
 
 impl Found {
     fn add(&mut self, field: &str, message: impl Into<String>) {
-        self.0.push(Violation { field: field.to_owned(), message: message.into() });
+        self.0.push(Violation {
+            field: field.to_owned(),
+            message: message.into(),
+        });
     }
 
     fn metadata(&mut self, metadata: Option<&Value>) {
@@ -102,13 +105,31 @@ impl Found {
             && !allowed.contains(value)
         {
             let allowed: Vec<_> = allowed.iter().map(quoted).collect();
-            self.add(field, format!("{} is not supported; must be one of {}", quoted(value), allowed.join(", ")));
+            self.add(
+                field,
+                format!(
+                    "{} is not supported; must be one of {}",
+                    quoted(value),
+                    allowed.join(", ")
+                ),
+            );
         }
     }
 
     fn object(&mut self, schema: &Value, object: &Map<String, Value>, field: &str) {
-        let join = |key: &str| if field.is_empty() { key.to_owned() } else { format!("{field}.{key}") };
-        for required in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+        let join = |key: &str| {
+            if field.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{field}.{key}")
+            }
+        };
+        for required in schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             if let Some(required) = required.as_str()
                 && !object.contains_key(required)
             {
@@ -130,7 +151,10 @@ impl Found {
             } else if let Some(schema) = others {
                 self.node(schema, value, &format!("{field}[{key}]"));
             } else if !open {
-                let known = properties.into_iter().flat_map(Map::keys).map(String::as_str);
+                let known = properties
+                    .into_iter()
+                    .flat_map(Map::keys)
+                    .map(String::as_str);
                 self.add(&join(key), unknown(known, key));
             }
         }
@@ -162,7 +186,10 @@ impl Found {
             }
             let identity = match list_type {
                 Some("set") => item.to_string(),
-                Some("map") => keys.iter().map(|key| item.get(key).unwrap_or(&Value::Null).to_string()).collect(),
+                Some("map") => keys
+                    .iter()
+                    .map(|key| item.get(key).unwrap_or(&Value::Null).to_string())
+                    .collect(),
                 _ => continue,
             };
             if !seen.insert(identity) {
@@ -181,14 +208,19 @@ impl Found {
         if let Some(maximum) = schema.get("maxLength").and_then(Value::as_u64)
             && length > maximum
         {
-            self.add(field, format!("must be no more than {maximum} characters long"));
+            self.add(
+                field,
+                format!("must be no more than {maximum} characters long"),
+            );
         }
     }
 
     fn integer(&mut self, schema: &Value, number: i64, field: &str) {
         let minimum = schema.get("minimum").and_then(Value::as_i64);
         let maximum = schema.get("maximum").and_then(Value::as_i64);
-        if minimum.is_some_and(|minimum| number < minimum) || maximum.is_some_and(|maximum| number > maximum) {
+        if minimum.is_some_and(|minimum| number < minimum)
+            || maximum.is_some_and(|maximum| number > maximum)
+        {
             let range = match (minimum, maximum) {
                 (Some(minimum), Some(maximum)) => format!("between {minimum} and {maximum}"),
                 (Some(minimum), None) => format!("greater than or equal to {minimum}"),
@@ -204,7 +236,9 @@ impl Found {
 fn unknown<'a>(known: impl Iterator<Item = &'a str>, key: &str) -> String {
     let nearest = known.map(|name| (distance(name, key), name)).min();
     match nearest {
-        Some((distance, name)) if distance <= 1 + key.len() / 4 => format!("unknown field; did you mean `{name}`?"),
+        Some((distance, name)) if distance <= 1 + key.len() / 4 => {
+            format!("unknown field; did you mean `{name}`?")
+        }
         _ => "unknown field".to_owned(),
     }
 }

@@ -27,15 +27,25 @@ pub(super) fn read(file: &str, text: &str) -> Result<Vec<Document>, LoadErrors> 
     let nodes: Vec<Spanned<Node>> = serde_saphyr::from_multiple(text).map_err(|error| {
         let line = error.location().map(|location| location.line());
         let cause = error.without_snippet().to_string();
-        LoadErrors(vec![LoadError::of_file(file, line, Problem::Malformed(cause))])
+        LoadErrors(vec![LoadError::of_file(
+            file,
+            line,
+            Problem::Malformed(cause),
+        )])
     })?;
     Ok(nodes
         .into_iter()
         .enumerate()
         .map(|(index, node)| {
             let mut lines = BTreeMap::new();
-            let value = node.value.into_value(String::new(), node.referenced.line(), &mut lines);
-            Document { number: index + 1, value, lines }
+            let value = node
+                .value
+                .into_value(String::new(), node.referenced.line(), &mut lines);
+            Document {
+                number: index + 1,
+                value,
+                lines,
+            }
         })
         .collect())
 }
@@ -88,14 +98,19 @@ impl Node {
                 .into_iter()
                 .enumerate()
                 .map(|(index, item)| {
-                    item.value.into_value(format!("{path}[{index}]"), item.referenced.line(), lines)
+                    item.value
+                        .into_value(format!("{path}[{index}]"), item.referenced.line(), lines)
                 })
                 .collect(),
             Self::Object(entries) => Value::Object(
                 entries
                     .into_iter()
                     .map(|(key, entry)| {
-                        let path = if path.is_empty() { key.value.clone() } else { format!("{path}.{}", key.value) };
+                        let path = if path.is_empty() {
+                            key.value.clone()
+                        } else {
+                            format!("{path}.{}", key.value)
+                        };
                         let line = key.referenced.line();
                         (key.value, entry.value.into_value(path, line, lines))
                     })

@@ -82,7 +82,14 @@ fn kinds() -> String {
 impl LoadError {
     /// An error about a file as a whole.
     pub(super) fn of_file(file: &str, line: Option<u64>, problem: Problem) -> Self {
-        Self { file: file.to_owned(), line, document: None, object: None, field: String::new(), problem }
+        Self {
+            file: file.to_owned(),
+            line,
+            document: None,
+            object: None,
+            field: String::new(),
+            problem,
+        }
     }
 }
 

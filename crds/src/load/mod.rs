@@ -55,25 +55,42 @@ pub fn load(file: &str, text: &str) -> Result<Manifests, LoadErrors> {
     for document in &documents {
         match accept(document, &mut manifests) {
             Ok((kind, name)) => {
-                let earlier = seen.iter().find(|(other, named, _)| *other == kind && *named == name);
+                let earlier = seen
+                    .iter()
+                    .find(|(other, named, _)| *other == kind && *named == name);
                 if let Some((_, _, first)) = earlier {
-                    errors.push(document.error(file, "metadata.name", Problem::Duplicate { first: *first }));
+                    errors.push(document.error(
+                        file,
+                        "metadata.name",
+                        Problem::Duplicate { first: *first },
+                    ));
                 }
                 seen.push((kind, name, document.number));
             }
             Err(problems) => {
-                errors.extend(problems.into_iter().map(|(field, problem)| document.error(file, &field, problem)));
+                errors.extend(
+                    problems
+                        .into_iter()
+                        .map(|(field, problem)| document.error(file, &field, problem)),
+                );
             }
         }
     }
     if documents.is_empty() {
         errors.push(LoadError::of_file(file, None, Problem::Empty));
     }
-    if errors.is_empty() { Ok(manifests) } else { Err(LoadErrors(errors)) }
+    if errors.is_empty() {
+        Ok(manifests)
+    } else {
+        Err(LoadErrors(errors))
+    }
 }
 
 /// Takes one document in; gives its kind and its name with its namespace.
-fn accept(document: &Document, manifests: &mut Manifests) -> Result<(Kind, String), Vec<(String, Problem)>> {
+fn accept(
+    document: &Document,
+    manifests: &mut Manifests,
+) -> Result<(Kind, String), Vec<(String, Problem)>> {
     let one = |field: &str, problem| vec![(field.to_owned(), problem)];
     let value = &document.value;
     if !value.is_object() {
@@ -83,22 +100,40 @@ fn accept(document: &Document, manifests: &mut Manifests) -> Result<(Kind, Strin
     let kind = text_of(value, "kind").map_err(|problem| one("kind", problem))?;
     let ours = format!("{GROUP}/{VERSION}");
     if version != ours {
-        return Err(one("apiVersion", Problem::UnknownVersion { found: version.to_owned() }));
+        return Err(one(
+            "apiVersion",
+            Problem::UnknownVersion {
+                found: version.to_owned(),
+            },
+        ));
     }
     let Some(kind) = Kind::from_name(kind) else {
-        return Err(one("kind", Problem::UnknownKind { found: kind.to_owned() }));
+        return Err(one(
+            "kind",
+            Problem::UnknownKind {
+                found: kind.to_owned(),
+            },
+        ));
     };
     check::create(kind, value).map_err(|violations| {
-        violations.into_iter().map(|violation| (violation.field, Problem::Invalid(violation.message))).collect::<Vec<_>>()
+        violations
+            .into_iter()
+            .map(|violation| (violation.field, Problem::Invalid(violation.message)))
+            .collect::<Vec<_>>()
     })?;
     let object = check::with_defaults(kind, value);
     let typed = |error: serde_json::Error| one("", Problem::Invalid(error.to_string()));
     let (name, namespace) = match kind {
         Kind::GetVpnGroup => push(&mut manifests.groups, object).map_err(typed)?,
-        Kind::SecurityAssociation => push(&mut manifests.security_associations, object).map_err(typed)?,
+        Kind::SecurityAssociation => {
+            push(&mut manifests.security_associations, object).map_err(typed)?
+        }
         Kind::GroupMember => push(&mut manifests.members, object).map_err(typed)?,
     };
-    Ok((kind, format!("{}/{name}", namespace.as_deref().unwrap_or("default"))))
+    Ok((
+        kind,
+        format!("{}/{name}", namespace.as_deref().unwrap_or("default")),
+    ))
 }
 
 fn push<T: DeserializeOwned + ResourceExt>(

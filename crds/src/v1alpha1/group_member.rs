@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::{conditions, date_time, never_observed, observed_generation};
 use super::field::{
-    Cidr, GroupRef, IMMUTABLE, LABEL, NO_DUPLICATES, Ordinal, PortRange, Resources, StringMap, default_is_empty_object, int,
-    string_map,
+    Cidr, GroupRef, IMMUTABLE, LABEL, NO_DUPLICATES, Ordinal, PortRange, Resources, StringMap,
+    default_is_empty_object, int, string_map,
 };
 use super::security_association::Protocol;
 
@@ -109,7 +109,13 @@ fn default_interfaces() -> Vec<String> {
     vec!["eth0".to_owned()]
 }
 
-default_is_empty_object!(PodSelector, FailClosed, Sidecar, GroupMemberStatus, PodsStatus);
+default_is_empty_object!(
+    PodSelector,
+    FailClosed,
+    Sidecar,
+    GroupMemberStatus,
+    PodsStatus
+);
 
 /// Chooses pods by their labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -205,7 +211,9 @@ fn default_presets() -> Vec<Preset> {
 }
 
 /// Flows that a pod needs to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Preset {
     /// Probes from the pod's node.
     KubeletProbes,

@@ -78,7 +78,13 @@ pub struct CertificateSource {
     pub renew_before_seconds: i32,
 }
 
-default_is_empty_object!(Authentication, CertificateSource, Authorization, Registration, Proposal);
+default_is_empty_object!(
+    Authentication,
+    CertificateSource,
+    Authorization,
+    Registration,
+    Proposal
+);
 
 /// Who signs certificates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -202,9 +208,16 @@ pub struct Registration {
 }
 
 fn default_proposals() -> Vec<Proposal> {
-    [KeyExchange::X25519MlKem768, KeyExchange::X25519, KeyExchange::Ecp384]
-        .map(|dh_group| Proposal { dh_group, ..Proposal::default() })
-        .to_vec()
+    [
+        KeyExchange::X25519MlKem768,
+        KeyExchange::X25519,
+        KeyExchange::Ecp384,
+    ]
+    .map(|dh_group| Proposal {
+        dh_group,
+        ..Proposal::default()
+    })
+    .to_vec()
 }
 
 /// One combination of algorithms for the registration exchange.

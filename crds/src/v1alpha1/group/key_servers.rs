@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::field::{
-    NO_DUPLICATES, Ordinal, POSITIVE_QUANTITY, Resources, StringMap, default_is_empty_object, int, string_map,
+    NO_DUPLICATES, Ordinal, POSITIVE_QUANTITY, Resources, StringMap, default_is_empty_object, int,
+    string_map,
 };
 use super::placement::{Placement, PodMetadata};
 
@@ -18,7 +19,7 @@ use super::placement::{Placement, PodMetadata};
         .message("each `priorities[].ordinal` must be less than `replicas`")
         .field_path(".priorities"),
     // C39
-    validation = Rule::new("!has(self.registration.defaultOrder) || self.registration.defaultOrder.all(ordinal, ordinal < self.replicas)")
+    validation = Rule::new("!has(self.registration) || !has(self.registration.defaultOrder) || self.registration.defaultOrder.all(ordinal, ordinal < self.replicas)")
         .message("each number in `defaultOrder` must be less than `replicas`")
         .field_path(".registration.defaultOrder"),
 )]
@@ -37,7 +38,7 @@ pub struct KeyServers {
     #[serde(default)]
     pub service: KeyServerService,
     /// How members choose among the key servers.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "KeyServerRegistration::is_empty")]
     pub registration: KeyServerRegistration,
     /// How a key server notices that a member is gone.
     #[serde(default)]
@@ -64,13 +65,7 @@ pub struct KeyServers {
     pub image: Option<String>,
 }
 
-default_is_empty_object!(
-    KeyServers,
-    KeyServerService,
-    KeyServerRegistration,
-    DeadPeerDetection,
-    Storage
-);
+default_is_empty_object!(KeyServers, KeyServerService, DeadPeerDetection, Storage);
 
 /// Priority of one key server in the choice of the primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -118,7 +113,7 @@ pub enum ServiceType {
 }
 
 /// How members choose among the key servers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyServerRegistration {
     /// Network interface of the key server that answers registrations; empty for any.
@@ -131,6 +126,14 @@ pub struct KeyServerRegistration {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Atomic, validation = NO_DUPLICATES)]
     pub default_order: Vec<Ordinal>,
+}
+
+impl KeyServerRegistration {
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.interface_name.is_none() && self.default_order.is_empty()
+    }
 }
 
 /// How a key server notices that a member is gone.

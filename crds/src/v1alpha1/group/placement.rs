@@ -54,7 +54,9 @@ impl Placement {
     /// Whether nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.node_selector.is_empty() && self.tolerations.is_empty() && self.topology_spread.is_empty()
+        self.node_selector.is_empty()
+            && self.tolerations.is_empty()
+            && self.topology_spread.is_empty()
     }
 }
 
@@ -95,7 +97,7 @@ pub enum TolerationOperator {
     Equal,
 }
 
-/// What a taint does.
+/// Effect of the taints put up with: `NoSchedule`, `PreferNoSchedule` or `NoExecute`; absent for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaintEffect {
     /// New pods are not scheduled.
