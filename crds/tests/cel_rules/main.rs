@@ -3,6 +3,31 @@
 //! Each object goes through the manifest's schema, as in an API server, and through the typed `validate_cel` and
 //! `validate_cel_update` that the operator uses; both must say the same.
 
+mod access;
+mod group;
+mod key_servers;
+mod member;
+mod names;
+mod security_association;
+#[path = "../support/mod.rs"]
+mod support;
+
+use serde_json::Value;
+use support::{create, update, with};
+
+/// One rule with an object that keeps it, one that breaks it, and what is said about the latter.
+pub(crate) struct Case {
+    pub(crate) rule: &'static str,
+    pub(crate) accepted: Value,
+    pub(crate) refused: Value,
+    says: &'static [&'static str],
+}
+
+/// A case whose objects differ from `base` by what is written at each pointer.
+pub(crate) fn case(
+    rule: &'static str,
+    base: &Value,
+    accepted: &[(&str, Value)],
     refused: &[(&str, Value)],
     says: &'static [&'static str],
 ) -> Case {
@@ -41,7 +66,13 @@ pub(crate) fn run(cases: Vec<Case>) {
 }
 
 /// A rule that compares an object with what it was before.
-pub(crate) fn run_update(rule: &str, old: &Value, accepted: &Value, refused: &Value, says: &[&str]) {
+pub(crate) fn run_update(
+    rule: &str,
+    old: &Value,
+    accepted: &Value,
+    refused: &Value,
+    says: &[&str],
+) {
     assert_eq!(
         update(accepted, old),
         Vec::<String>::new(),
