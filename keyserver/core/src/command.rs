@@ -239,9 +239,20 @@ pub struct NewRekeySa {
     /// When it must have been replaced.
     pub ends: LogTime,
     /// Registrations that are excluded.
-    pub excluded: Vec<u64>,
+    pub excluded: Vec<Excluded>,
     /// Change of the key tree that goes with the exclusion.
     pub tree: Option<TreeUpdate>,
+}
+
+/// A registration that is excluded. It is told once, so that an honest member stops at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// The registration.
+    pub registration_id: u64,
+    /// The key server's address and port it registered at.
+    pub local: SocketAddr,
+    /// Where it was reached.
+    pub remote: SocketAddr,
 }
 
 /// A traffic encryption key that begins.

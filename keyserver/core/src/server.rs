@@ -288,7 +288,8 @@ impl KeyServer {
 
     /// When [`Self::handle_timeout`] is due, and why.
     pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
-        let tick = (self.role == Role::Primary).then(|| (self.applied_at + TICK_INTERVAL, "tick"));
+        let ticks = self.role == Role::Primary && !self.proposals.has_tick();
+        let tick = ticks.then(|| (self.applied_at + TICK_INTERVAL, "tick"));
         [
             self.responder.poll_timeout(),
             self.proposals.poll_timeout().map(|due| (due, "proposal")),

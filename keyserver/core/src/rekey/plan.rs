@@ -9,7 +9,7 @@ use gikev2::Entropy;
 use keyserver_api::policy::GroupPolicy;
 
 use self::timeline::Timeline;
-use crate::command::{Expectation, NewAssociation, NewRekeySa, Rekey, RekeyReason};
+use crate::command::{Excluded, Expectation, NewAssociation, NewRekeySa, Rekey, RekeyReason};
 use crate::error::PlanError;
 use crate::group_policy::REKEY_KEYING_MATERIAL_OCTETS;
 use crate::log_time::LogTime;
@@ -18,6 +18,7 @@ use crate::secret::SecretBytes;
 use crate::state::State;
 use crate::state::group::Group;
 use crate::state::key_tree::TreeUpdate;
+use crate::state::membership::Member;
 use crate::state::spi::RekeySaSpi;
 use crate::state::traffic_key::Associations;
 
@@ -195,15 +196,23 @@ impl Planner<'_> {
         entropy: &mut dyn Entropy,
     ) -> Result<(), PlanError> {
         let mut sa = self.new_rekey_sa(&group.policy, entropy);
-        sa.excluded = excluded.to_vec();
         let mut leaves = group.members.departed().clone();
-        leaves.extend(
-            excluded
-                .iter()
-                .filter_map(|id| group.members.get(*id))
-                .filter(|member| member.epoch == group.epoch)
-                .map(|member| member.leaf),
-        );
+        for member in excluded.iter().filter_map(|id| group.members.get(*id)) {
+            let Member {
+                registration_id,
+                local,
+                remote,
+                ..
+            } = *member;
+            sa.excluded.push(Excluded {
+                registration_id,
+                local,
+                remote,
+            });
+            if member.epoch == group.epoch {
+                leaves.insert(member.leaf);
+            }
+        }
         if !leaves.is_empty() {
             let leaves: Vec<u32> = leaves.into_iter().collect();
             let change = group.tree.tree().plan_exclusion(&leaves, entropy)?;

@@ -88,8 +88,7 @@ pub fn next(group: &Group) -> Option<(LogTime, Need)> {
 
 /// When each chain in force is due.
 fn due_chains(group: &Group) -> impl Iterator<Item = LogTime> + '_ {
-    chains_in_force(&group.associations)
-        .map(|(policy, _, _, chain)| chain_due(&group.policy, policy, chain))
+    chains_in_force(&group.associations).map(|(_, _, _, chain)| chain_due(&group.policy, chain))
 }
 
 /// Chains of the policy in force: policy of the association, its number, address family, keys. A chain that never
@@ -109,13 +108,10 @@ pub(super) fn chains_in_force(
     })
 }
 
-/// Time from one key's activation to the next one's: a key still opens packets for the deactivation delay after its
-/// successor was activated.
-pub(super) fn period_ms(group: &GroupPolicy, policy: &SecurityAssociationPolicy) -> u64 {
-    policy
-        .lifetime_ms
-        .saturating_sub(u64::from(group.deactivation_delay_ms))
-        .max(1)
+/// When the successor of a key that ends at `ends` becomes current: the key still opens packets for the deactivation
+/// delay after that.
+pub(super) fn succession(group: &GroupPolicy, ends: LogTime) -> LogTime {
+    ends.minus_millis(u64::from(group.deactivation_delay_ms))
 }
 
 /// How long before its use a key is sent when none is staged.
@@ -126,11 +122,7 @@ fn lead_ms(group: &GroupPolicy) -> u64 {
 }
 
 /// When a chain needs a further key. With *k* staged keys that is when the first of the last *k* becomes current.
-pub(super) fn chain_due(
-    group: &GroupPolicy,
-    policy: &SecurityAssociationPolicy,
-    chain: Option<&Chain>,
-) -> LogTime {
+pub(super) fn chain_due(group: &GroupPolicy, chain: Option<&Chain>) -> LogTime {
     let live: Vec<_> = chain
         .into_iter()
         .flat_map(Chain::keys)
@@ -141,10 +133,7 @@ pub(super) fn chain_due(
     };
     let prestaged = usize::from(group.prestaged_keys);
     match prestaged.checked_sub(1) {
-        None => last
-            .activates
-            .plus_millis(period_ms(group, policy))
-            .minus_millis(lead_ms(group)),
+        None => succession(group, last.ends).minus_millis(lead_ms(group)),
         Some(_) => live
             .len()
             .checked_sub(prestaged)

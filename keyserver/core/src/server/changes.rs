@@ -1,6 +1,7 @@
 //! Changes of keys on the primary: one at a time in each group, from plan to delivery.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gikev2::exchange::datagram::with_marker;
@@ -282,7 +283,17 @@ impl KeyServer {
             members: sent.addressed,
             datagrams: sent.message.datagrams.len(),
         });
-        if self.role == Role::Primary && !sent.delivered {
+        if self.role != Role::Primary {
+            return;
+        }
+        if group.policy.rekey.transport == RekeyTransport::Unicast {
+            let excluded = rekey.rekey_sa.iter().flat_map(|sa| &sa.excluded);
+            let told: Vec<Transmit> = excluded
+                .flat_map(|it| self.addressed(it.remote, it.local.port(), &sent.message.datagrams))
+                .collect();
+            self.transmits.extend(told);
+        }
+        if !sent.delivered {
             let work = self.work.entry(rekey.group_id).or_default();
             work.all_acknowledged = false;
             work.delivery.begin(now, sent, group);
@@ -380,22 +391,30 @@ impl KeyServer {
         recipient: &Recipient<'_>,
         datagrams: &[Vec<u8>],
     ) -> Vec<Transmit> {
-        let (remote, port) = match (recipient, &group.policy.rekey.transport) {
-            (Recipient::Member(member), _) => (member.remote, member.local.port()),
-            (Recipient::Group, RekeyTransport::Multicast { address, port, .. }) => {
-                (std::net::SocketAddr::new(*address, *port), self.own.port)
+        match (recipient, &group.policy.rekey.transport) {
+            (Recipient::Member(member), _) => {
+                self.addressed(member.remote, member.local.port(), datagrams)
             }
-            (Recipient::Group, RekeyTransport::Unicast) => return Vec::new(),
-        };
+            (Recipient::Group, RekeyTransport::Multicast { address, port, .. }) => {
+                self.addressed(SocketAddr::new(*address, *port), self.own.port, datagrams)
+            }
+            (Recipient::Group, RekeyTransport::Unicast) => Vec::new(),
+        }
+    }
+
+    /// Datagrams from this key server's own address and `port`; none when it has no address of that family.
+    fn addressed(&self, remote: SocketAddr, port: u16, datagrams: &[Vec<u8>]) -> Vec<Transmit> {
         let Some(local) = self.source_for(remote, port) else {
             return Vec::new();
         };
-        datagrams
+        let payloads = datagrams
             .iter()
-            .map(|datagram| Transmit {
+            .map(|datagram| with_marker(local, remote, datagram.clone()));
+        payloads
+            .map(|payload| Transmit {
                 local,
                 remote,
-                payload: with_marker(local, remote, datagram.clone()),
+                payload,
             })
             .collect()
     }

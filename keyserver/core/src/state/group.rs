@@ -299,8 +299,8 @@ impl Group {
             sa.next_message_id = sa.next_message_id.saturating_add(1);
         }
         if let Some(new) = &rekey.rekey_sa {
-            for id in &new.excluded {
-                self.members.evict(*id);
+            for excluded in &new.excluded {
+                self.members.evict(excluded.registration_id);
             }
             if let Some(update) = &new.tree {
                 // Cannot fail: the Key ID it was planned for is part of the expectation.

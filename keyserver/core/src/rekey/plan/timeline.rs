@@ -73,8 +73,8 @@ impl<'a> Timeline<'a> {
                     number,
                     family,
                 };
-                self.add(&slot, first)?;
-                self.stage(&slot, first, 0, usize::from(self.policy.prestaged_keys))?;
+                let ends = self.add(&slot, first)?;
+                self.stage(&slot, ends, 0, usize::from(self.policy.prestaged_keys))?;
             }
         }
         Ok(())
@@ -83,11 +83,9 @@ impl<'a> Timeline<'a> {
     /// Further keys for the chains that are due, or will be within a moment.
     pub(super) fn due_chains(mut self, associations: &Associations) -> Result<(), PlanError> {
         for (policy, number, family, chain) in schedule::chains_in_force(associations) {
-            let period = schedule::period_ms(self.policy, policy);
-            let horizon = self
-                .time
-                .plus_millis(TOGETHER_MS.min(period / TOGETHER_FRACTION));
-            if schedule::chain_due(self.policy, policy, chain) > horizon {
+            let together = TOGETHER_MS.min(policy.lifetime_ms / TOGETHER_FRACTION);
+            let horizon = self.time.plus_millis(together);
+            if schedule::chain_due(self.policy, chain) > horizon {
                 continue;
             }
             let slot = Slot {
@@ -105,11 +103,11 @@ impl<'a> Timeline<'a> {
             let staged = chain.map_or(0, |chain| chain.staged(horizon).count());
             let wanted = usize::from(self.policy.prestaged_keys);
             match last {
-                Some(last) => self.stage(&slot, last.activates, staged, wanted.max(1))?,
+                Some(last) => self.stage(&slot, last.ends, staged, wanted.max(1))?,
                 None => {
                     // Members have nothing to use: every moment of delay is traffic dropped.
-                    self.add(&slot, self.time)?;
-                    self.stage(&slot, self.time, 0, wanted)?;
+                    let ends = self.add(&slot, self.time)?;
+                    self.stage(&slot, ends, 0, wanted)?;
                 }
             }
         }
@@ -128,34 +126,31 @@ impl<'a> Timeline<'a> {
                 number,
                 family,
             };
-            let period = schedule::period_ms(self.policy, policy);
             // A key that was brought forward a moment ago stays where it is.
-            let mut activation = None;
+            let mut last = None;
             let mut staged = 0;
             for key in chain.into_iter().flat_map(|chain| chain.staged(soon)) {
-                let at = activation.map_or(soon, |previous: LogTime| previous.plus_millis(period));
-                staged += usize::from(activation.is_some());
-                activation = Some(at);
-                let ends = at.plus_millis(policy.lifetime_ms);
+                let activates = last.map_or(soon, |ends| schedule::succession(self.policy, ends));
+                let ends = activates.plus_millis(policy.lifetime_ms);
+                staged += usize::from(last.is_some());
+                last = Some(ends);
+                let spi = key.spi;
                 self.rekey.rescheduled.push(Rescheduled {
-                    spi: key.spi,
-                    activates: at,
+                    spi,
+                    activates,
                     ends,
                 });
             }
-            let last = match activation {
-                Some(at) => at,
-                None => {
-                    self.add(&slot, soon)?;
-                    soon
-                }
+            let last = match last {
+                Some(ends) => ends,
+                None => self.add(&slot, soon)?,
             };
             self.stage(&slot, last, staged, usize::from(self.policy.prestaged_keys))?;
         }
         Ok(())
     }
 
-    /// Adds keys after the one that activates at `last` until `wanted` are staged.
+    /// Adds keys after one that ends at `last` until `wanted` are staged.
     fn stage(
         &mut self,
         slot: &Slot<'_>,
@@ -167,16 +162,15 @@ impl<'a> Timeline<'a> {
             .time
             .plus_millis(u64::from(self.policy.activation_delay_ms));
         for _ in staged..wanted {
-            last = last
-                .plus_millis(schedule::period_ms(self.policy, slot.policy))
-                .max(earliest);
-            self.add(slot, last)?;
+            last = self.add(slot, schedule::succession(self.policy, last).max(earliest))?;
         }
         Ok(())
     }
 
-    fn add(&mut self, slot: &Slot<'_>, activates: LogTime) -> Result<(), PlanError> {
+    /// Adds one key; answers when it ends.
+    fn add(&mut self, slot: &Slot<'_>, activates: LogTime) -> Result<LogTime, PlanError> {
         let spi = self.spis.next().ok_or(PlanError::NumbersExhausted)?;
+        let ends = activates.plus_millis(slot.policy.lifetime_ms);
         let octets = slot.policy.encryption.keying_material_octets();
         self.rekey.traffic_keys.push(NewTrafficKey {
             association: slot.number,
@@ -184,8 +178,8 @@ impl<'a> Timeline<'a> {
             spi,
             keying_material: SecretBytes::random(octets, self.entropy),
             activates,
-            ends: activates.plus_millis(slot.policy.lifetime_ms),
+            ends,
         });
-        Ok(())
+        Ok(ends)
     }
 }
