@@ -117,6 +117,9 @@ impl Handle {
             .map_err(|error| tun_error(error.into()))?;
         let tun = Arc::new(tun);
         let sockets = Arc::new(Sockets::open(&config)?);
+        if let Some((socket, ..)) = sockets.receivers().next() {
+            sys::bring_up(socket.as_raw_fd(), &config.tun_name).map_err(tun_error)?;
+        }
         let provider = Provider::choose();
         tracing::info!(library = provider.backend().name(), "packet cipher chosen");
         let nothing = Installed::empty(config.link_mtu);

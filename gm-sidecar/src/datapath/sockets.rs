@@ -109,6 +109,10 @@ fn udp(config: &Config, family: Family, port: u16) -> io::Result<Socket> {
         Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
         Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     };
+    if family == Family::V6 {
+        // Raw sockets are of one version anyway, and refuse the option.
+        socket.set_only_v6(true)?;
+    }
     if port != 0 {
         // Older kernels do not join datagrams on receipt; each then comes alone.
         let _ = sys::set_option(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
@@ -149,7 +153,6 @@ fn prepare(socket: &Socket, config: &Config, family: Family) -> io::Result<()> {
             (libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, 0),
         ],
         Family::V6 => &[
-            (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1),
             (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
             (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1),
             (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO),

@@ -62,6 +62,21 @@ pub(super) fn set_mtu(socket: RawFd, name: &str, mtu: u16) -> io::Result<()> {
     check(unsafe { libc::ioctl(socket, libc::SIOCSIFMTU as _, &request) }).map(drop)
 }
 
+/// Brings an interface of the calling thread's network namespace up: routes through it are refused before.
+///
+/// # Errors
+/// The kernel's answer.
+pub(super) fn bring_up(socket: RawFd, name: &str) -> io::Result<()> {
+    let mut request = interface_request(name)?;
+    // SAFETY: SIOCGIFFLAGS fills the ifreq, SIOCSIFFLAGS reads it; it lives for both calls. The flags member of the
+    // union is the one both use.
+    unsafe {
+        check(libc::ioctl(socket, libc::SIOCGIFFLAGS as _, &mut request))?;
+        request.ifr_ifru.ifru_flags |= libc::IFF_UP as i16;
+        check(libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &request)).map(drop)
+    }
+}
+
 fn interface_request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: an ifreq is plain data for which all zeros is a value.
     let mut request: libc::ifreq = unsafe { zeroed() };

@@ -81,7 +81,7 @@ fn node_lines(attachment: &Attachment<'_>) -> [String; 6] {
         format!("address add {}/64 dev {NODE_INTERFACE} nodad", addresses.ipv6),
         format!("link set {NODE_INTERFACE} up"),
         format!("route add default via {}", addresses.gateway_ipv4),
-        format!("-6 route add default via {}", addresses.gateway_ipv6),
+        format!("route add default via {}", addresses.gateway_ipv6),
     ]
 }
 

@@ -38,8 +38,9 @@ impl Provisioner<'_> {
         let tls = json!({
             "certificateFile": "tls.pem", "keyFile": "tls.key", "trustFile": "tls-ca.pem",
         });
-        let mut admin_tls = tls.clone();
-        admin_tls["clientTrustFile"] = json!("tls-ca.pem");
+        let admin_tls = json!({
+            "certificateFile": "tls.pem", "keyFile": "tls.key", "clientTrustFile": "tls-ca.pem",
+        });
         let configuration = json!({
             "name": node.name,
             "dataDirectory": "data",
