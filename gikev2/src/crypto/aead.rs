@@ -58,7 +58,8 @@ impl AeadAlgorithm {
         match (id, key_bits) {
             (EncryptionId::AES_GCM_16, Some(128)) => Some(Self::AesGcm128),
             (EncryptionId::AES_GCM_16, Some(256)) => Some(Self::AesGcm256),
-            (EncryptionId::CHACHA20_POLY1305, None | Some(256)) => Some(Self::ChaCha20Poly1305),
+            // RFC 7634 §4: no Key Length attribute.
+            (EncryptionId::CHACHA20_POLY1305, None) => Some(Self::ChaCha20Poly1305),
             _ => None,
         }
     }

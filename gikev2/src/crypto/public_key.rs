@@ -1,9 +1,10 @@
 //! Public keys as SubjectPublicKeyInfo, and verifying with them.
 
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P384_SHA256_ASN1,
-    ECDSA_P384_SHA384_ASN1, ED25519, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey,
-    VerificationAlgorithm,
+    self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1,
+    ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ED25519,
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
+    UnparsedPublicKey, VerificationAlgorithm,
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey as ParsedKey;
@@ -110,10 +111,14 @@ fn verification(
 ) -> Option<&'static dyn signature::VerificationAlgorithm> {
     Some(match (kind, algorithm) {
         (Kind::Rsa, SignatureAlgorithm::RsaPssSha256) => &RSA_PSS_2048_8192_SHA256,
+        (Kind::Rsa, SignatureAlgorithm::RsaPssSha384) => &RSA_PSS_2048_8192_SHA384,
+        (Kind::Rsa, SignatureAlgorithm::RsaPssSha512) => &RSA_PSS_2048_8192_SHA512,
         (Kind::P256, SignatureAlgorithm::EcdsaSha256) => &ECDSA_P256_SHA256_ASN1,
         (Kind::P256, SignatureAlgorithm::EcdsaSha384) => &ECDSA_P256_SHA384_ASN1,
+        (Kind::P256, SignatureAlgorithm::EcdsaSha512) => &ECDSA_P256_SHA512_ASN1,
         (Kind::P384, SignatureAlgorithm::EcdsaSha256) => &ECDSA_P384_SHA256_ASN1,
         (Kind::P384, SignatureAlgorithm::EcdsaSha384) => &ECDSA_P384_SHA384_ASN1,
+        (Kind::P384, SignatureAlgorithm::EcdsaSha512) => &ECDSA_P384_SHA512_ASN1,
         (Kind::Ed25519, SignatureAlgorithm::Ed25519) => &ED25519,
         _ => return None,
     })

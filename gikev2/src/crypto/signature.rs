@@ -14,14 +14,20 @@ use crate::wire::HashAlgorithmId;
 /// Least bits of an RSA modulus.
 pub const LEAST_RSA_BITS: usize = 2048;
 
-/// DER AlgorithmIdentifier of RSASSA-PSS with SHA-256, MGF1 with SHA-256 and a salt of 32 octets (RFC 7427 A.4).
-const RSA_PSS_SHA256_IDENTIFIER: &[u8] = &[
-    0x30, 0x41, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x34, 0xa0,
-    0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
-    0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08, 0x30,
-    0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0xa2, 0x03,
-    0x02, 0x01, 0x20,
-];
+/// DER AlgorithmIdentifier of RSASSA-PSS with a hash of SHA-2, MGF1 with the same hash, and a salt of the hash's length
+/// (RFC 7427 A.4). The hashes' object identifiers differ in the last octet only.
+const fn rsa_pss_identifier(hash: u8, salt_length: u8) -> [u8; 67] {
+    [
+        0x30, 0x41, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a, 0x30, 0x34,
+        0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, hash,
+        0x05, 0x00, 0xa1, 0x1c, 0x30, 0x1a, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
+        0x01, 0x08, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, hash,
+        0x05, 0x00, 0xa2, 0x03, 0x02, 0x01, salt_length,
+    ]
+}
+const RSA_PSS_SHA256_IDENTIFIER: &[u8] = &rsa_pss_identifier(1, 32);
+const RSA_PSS_SHA384_IDENTIFIER: &[u8] = &rsa_pss_identifier(2, 48);
+const RSA_PSS_SHA512_IDENTIFIER: &[u8] = &rsa_pss_identifier(3, 64);
 /// DER AlgorithmIdentifier of ECDSA with SHA-256 (RFC 7427 A.3).
 const ECDSA_SHA256_IDENTIFIER: &[u8] = &[
     0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
@@ -29,6 +35,10 @@ const ECDSA_SHA256_IDENTIFIER: &[u8] = &[
 /// DER AlgorithmIdentifier of ECDSA with SHA-384 (RFC 7427 A.3).
 const ECDSA_SHA384_IDENTIFIER: &[u8] = &[
     0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03,
+];
+/// DER AlgorithmIdentifier of ECDSA with SHA-512 (RFC 7427 A.3).
+const ECDSA_SHA512_IDENTIFIER: &[u8] = &[
+    0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04,
 ];
 /// DER AlgorithmIdentifier of Ed25519 (RFC 8420 §2).
 const ED25519_IDENTIFIER: &[u8] = &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70];
@@ -40,19 +50,28 @@ pub enum SignatureAlgorithm {
     EcdsaSha256,
     /// ECDSA with SHA-384; the curve comes from the key.
     EcdsaSha384,
+    /// ECDSA with SHA-512; verified, never made.
+    EcdsaSha512,
     /// Ed25519.
     Ed25519,
     /// RSASSA-PSS with SHA-256, MGF1 with SHA-256, salt of 32 octets.
     RsaPssSha256,
+    /// RSASSA-PSS with SHA-384, MGF1 with SHA-384, salt of 48 octets; verified, never made.
+    RsaPssSha384,
+    /// RSASSA-PSS with SHA-512, MGF1 with SHA-512, salt of 64 octets; verified, never made.
+    RsaPssSha512,
 }
 
 impl SignatureAlgorithm {
     /// Every algorithm we can verify.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::EcdsaSha256,
         Self::EcdsaSha384,
+        Self::EcdsaSha512,
         Self::Ed25519,
         Self::RsaPssSha256,
+        Self::RsaPssSha384,
+        Self::RsaPssSha512,
     ];
 
     /// Its DER AlgorithmIdentifier, exactly as it stands in AUTH payloads and GCAUTH transforms.
@@ -60,8 +79,11 @@ impl SignatureAlgorithm {
         match self {
             Self::EcdsaSha256 => ECDSA_SHA256_IDENTIFIER,
             Self::EcdsaSha384 => ECDSA_SHA384_IDENTIFIER,
+            Self::EcdsaSha512 => ECDSA_SHA512_IDENTIFIER,
             Self::Ed25519 => ED25519_IDENTIFIER,
             Self::RsaPssSha256 => RSA_PSS_SHA256_IDENTIFIER,
+            Self::RsaPssSha384 => RSA_PSS_SHA384_IDENTIFIER,
+            Self::RsaPssSha512 => RSA_PSS_SHA512_IDENTIFIER,
         }
     }
 
@@ -76,7 +98,8 @@ impl SignatureAlgorithm {
     pub fn hash(self) -> HashAlgorithmId {
         match self {
             Self::EcdsaSha256 | Self::RsaPssSha256 => HashAlgorithmId::SHA2_256,
-            Self::EcdsaSha384 => HashAlgorithmId::SHA2_384,
+            Self::EcdsaSha384 | Self::RsaPssSha384 => HashAlgorithmId::SHA2_384,
+            Self::EcdsaSha512 | Self::RsaPssSha512 => HashAlgorithmId::SHA2_512,
             Self::Ed25519 => HashAlgorithmId::IDENTITY,
         }
     }

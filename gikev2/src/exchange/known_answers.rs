@@ -6,7 +6,7 @@ use crate::Secret;
 use crate::crypto::key_exchange;
 use crate::wire::payload::Chain;
 use crate::wire::{
-    Authentication, EncryptionId, ExchangeType, Flags, Header, Identification, IkeSpi,
+    Authentication, EncryptionId, ExchangeType, Flags, Header, Identification, IkeSpi, KeyExchange,
     KeyExchangeMethod, Notify, Payload, PayloadType, PrfId,
 };
 
@@ -139,4 +139,42 @@ fn the_default_key_wrap_key_is_the_reference_value() {
     assert!(key.matches(&octets(
         "e7f24f3d5f40cdf0fd58326e692238dbd2ef94a023dbaa8bed776b0cb7e51fbb"
     )));
+}
+
+/// IntAuth over two exchanges, computed with Python's hmac module from the header octets and the reference's SK_pi
+/// and SK_pr.
+#[test]
+fn intermediate_exchanges_are_folded_as_in_the_independent_computation() {
+    const FIRST: &str = "39cee7dcf3de45314c790b142f03f873425e3f4b5de32c74678eb2a02fcd2666\
+        71c24f108a931ecaf71fc0c050a10f1d5f6420858232b17058367b38135dd9b100000002";
+    const SECOND: &str = "6d309638ae52b093b6309e4c5a412eb3ae79352207d2dbe6c24ee8f5234952dc\
+        aa3a94567f8d49a91706ee26ff6c166c9cfbf765527aa5c6f8265100fd0d987400000003";
+    let mut schedule = schedule(Role::Responder);
+    assert!(schedule.intermediate_authentication(1).is_empty());
+    let mut fold = |sender: Role, message_id: u32, payloads: &[Payload]| {
+        let header = Header {
+            initiator_spi: IkeSpi([1, 2, 3, 4, 5, 6, 7, 8]),
+            responder_spi: IkeSpi([0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]),
+            next_payload: PayloadType::NONE,
+            exchange: ExchangeType::IKE_INTERMEDIATE,
+            flags: Flags::new(sender == Role::Initiator, sender == Role::Responder),
+            message_id,
+        };
+        let chain = Chain::write(payloads).expect("a chain");
+        schedule.fold(sender, &header, 0, &chain).expect("short");
+        schedule.intermediate_authentication(message_id + 1)
+    };
+    let ke = |data: &[u8]| {
+        [Payload::KeyExchange(KeyExchange {
+            method: KeyExchangeMethod::ML_KEM_768,
+            data: data.to_vec(),
+        })]
+    };
+    fold(Role::Initiator, 1, &ke(&[0xde, 0xad, 0xbe, 0xef]));
+    assert_eq!(
+        fold(Role::Responder, 1, &ke(&[0xca, 0xfe, 0xba, 0xbe])),
+        octets(FIRST)
+    );
+    fold(Role::Initiator, 2, &[]);
+    assert_eq!(fold(Role::Responder, 2, &[]), octets(SECOND));
 }

@@ -1,7 +1,7 @@
 //! One IKE SA of a key server: its state, its window, the answer it keeps for repetitions.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::crypto::certificate::PeerCertificate;
 use crate::crypto::digest::sha256;
@@ -89,7 +89,12 @@ pub(super) struct Peer {
 struct Answered {
     message_id: u32,
     datagrams: Vec<Vec<u8>>,
+    /// When it was repeated last.
+    repeated: Option<Instant>,
 }
+
+/// Shortest pause between two repetitions of an answer.
+const REPETITION_PAUSE: Duration = Duration::from_millis(100);
 
 /// One IKE SA.
 pub(super) struct IkeSa {
@@ -153,6 +158,7 @@ impl IkeSa {
         let answered = Some(Answered {
             message_id: 0,
             datagrams: vec![transcript.response.clone()],
+            repeated: None,
         });
         Self {
             serial,
@@ -188,24 +194,39 @@ impl IkeSa {
 
     /// The cached answer, when `datagram` repeats the last request. Another copy than the one we know is believed
     /// only if its ICV verifies.
-    pub(super) fn repeated_answer(&self, message: &Message<'_>, datagram: &[u8]) -> &[Vec<u8>] {
+    ///
+    /// Whoever recorded a request can send it again from any address, and answers are longer than requests: copies
+    /// from a foreign address get nothing, and the right address is not answered faster than a peer repeats.
+    pub(super) fn repeated_answer(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        message: &Message<'_>,
+        datagram: &[u8],
+    ) -> Vec<Vec<u8>> {
         let message_id = message.header.message_id;
-        let Some(answered) = self
-            .answered
-            .as_ref()
-            .filter(|answered| answered.message_id == message_id)
-        else {
-            return &[];
-        };
-        if !protect::asks_for_answer(message) {
-            return &[];
-        }
         let known = self.last_request == Some((message_id, sha256(&[datagram])));
-        if known || self.schedule.verifies(message) {
-            &answered.datagrams
-        } else {
-            &[]
+        let credible = protect::asks_for_answer(message)
+            && self.is_plausible_source(remote)
+            && (known || self.schedule.verifies(message));
+        match &mut self.answered {
+            Some(answered)
+                if credible
+                    && answered.message_id == message_id
+                    && answered
+                        .repeated
+                        .is_none_or(|last| now >= last + REPETITION_PAUSE) =>
+            {
+                answered.repeated = Some(now);
+                answered.datagrams.clone()
+            }
+            _ => Vec::new(),
         }
+    }
+
+    /// Whether the peer may speak from this address: its own, or any when there is a NAT between us.
+    fn is_plausible_source(&self, remote: SocketAddr) -> bool {
+        remote.ip() == self.remote.ip() || self.peer.nat
     }
 
     /// The cached IKE_SA_INIT answer, when `datagram` repeats that request and nothing came after it.
@@ -254,6 +275,7 @@ impl IkeSa {
         self.answered = Some(Answered {
             message_id,
             datagrams: datagrams.clone(),
+            repeated: None,
         });
         Ok(datagrams)
     }
@@ -275,7 +297,7 @@ impl IkeSa {
     /// Takes over the addresses of an authenticated, new request: always a changed port of the same address (the
     /// move to 4500), another address only behind a NAT (RFC 7296 §2.23).
     pub(super) fn follow(&mut self, local: SocketAddr, remote: SocketAddr) {
-        if remote.ip() == self.remote.ip() || self.peer.nat {
+        if self.is_plausible_source(remote) {
             self.local = local;
             self.remote = remote;
         }

@@ -39,7 +39,7 @@ impl Responder {
         match sa.window.position(header.message_id) {
             Position::Outside => return Fate::Keep,
             Position::Repeated => {
-                let answer = sa.repeated_answer(&message, datagram).to_vec();
+                let answer = sa.repeated_answer(turn.now, arrival.remote, &message, datagram);
                 self.transmit(arrival, answer);
                 return Fate::Keep;
             }

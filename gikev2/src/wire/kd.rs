@@ -256,7 +256,16 @@ fn parse_sa_keys(reader: &mut Reader<'_>) -> Result<(Vec<WrappedKey>, Vec<Attrib
     while let Some(attribute) = attributes.next()? {
         match GroupKeyBagAttributeType(attribute.attribute_type) {
             GroupKeyBagAttributeType::SA_KEY => {
-                sa_keys.push(WrappedKey::parse(attribute.long("SA_KEY")?)?);
+                let key = WrappedKey::parse(attribute.long("SA_KEY")?)?;
+                if key.key_id != 0 {
+                    return Err(ParseError::Value {
+                        field: "Key ID of an SA_KEY",
+                        offset: attribute.offset,
+                        expected: "0",
+                        found: u64::from(key.key_id),
+                    });
+                }
+                sa_keys.push(key);
             }
             _ => unknown.push(attribute.to_attribute()),
         }
@@ -290,9 +299,18 @@ impl MemberKeyBag {
         let mut attributes = AttributeReader::with_limit(reader, MOST_KEYS);
         while let Some(attribute) = attributes.next()? {
             match MemberKeyBagAttributeType(attribute.attribute_type) {
-                MemberKeyBagAttributeType::WRAP_KEY => bag
-                    .wrap_keys
-                    .push(WrappedKey::parse(attribute.long("WRAP_KEY")?)?),
+                MemberKeyBagAttributeType::WRAP_KEY => {
+                    let key = WrappedKey::parse(attribute.long("WRAP_KEY")?)?;
+                    if key.key_id == 0 {
+                        return Err(ParseError::Value {
+                            field: "Key ID of a WRAP_KEY",
+                            offset: attribute.offset,
+                            expected: "not 0",
+                            found: 0,
+                        });
+                    }
+                    bag.wrap_keys.push(key);
+                }
                 MemberKeyBagAttributeType::AUTH_KEY => {
                     let mut value = attribute.long("AUTH_KEY")?;
                     if value.remaining() > LONGEST_AUTH_KEY {

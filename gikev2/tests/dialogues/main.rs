@@ -9,4 +9,5 @@ mod refusals;
 mod registration_certificate;
 mod registration_psk;
 mod rekey;
+mod rekey_content;
 mod reliability;

@@ -108,6 +108,13 @@ fn repeated_requests_get_the_identical_answer() {
         pair.collect();
         assert_eq!(pair.wire.len(), before + 1);
         assert_eq!(pair.wire[before].payload, answer.payload);
+        // A recording played from elsewhere, or faster than a member repeats, is not answered.
+        let elsewhere = std::net::SocketAddr::from(([203, 0, 113, 1], 848));
+        pair.inject_to_server(elsewhere, &last_request.payload);
+        pair.inject_to_server(member_address(), &last_request.payload);
+        pair.collect();
+        assert_eq!(pair.wire.len(), before + 1);
+        pair.run_for(Duration::from_millis(200));
     }
     assert_eq!(pair.open_registrations.len(), 1);
     // Older requests are outside the window.
