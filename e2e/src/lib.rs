@@ -1,1 +1,8 @@
 //! End-to-end tests on real processes, network namespaces and independent tools.
+//!
+//! The lab of `kubectl-getvpn` is the rig: tests start it as a user does, run traffic through it,
+//! break it, and let outside judges (a capture in the core, tshark, scapy, strongSwan, OpenSSL) decide.
+
+pub mod rig;
+pub mod strongswan;
+pub mod traffic;
