@@ -159,6 +159,7 @@ impl Network {
         let host = self.host().await?;
         let wanted = RoutingPlan::build(plan, &self.names, &host);
         self.relax_reverse_path_checks();
+        self.kernel.bring_up(tun_index).await?;
         for route in &wanted.routes {
             if !self.routes.contains(route) {
                 self.kernel.add_route(route, tun_index).await?;

@@ -15,7 +15,7 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
 use rtnetlink::packet_route::{AddressFamily, IpProtocol};
-use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
+use rtnetlink::{Handle, IpVersion, LinkUnspec, RouteMessageBuilder};
 
 use super::NetworkError;
 use super::routing_plan::{MAIN_TABLE, Route, RouteKind, Rule};
@@ -72,6 +72,13 @@ impl Kernel {
             }
             Some(Err(_)) | None => Err(NetworkError::NoInterface(interface.to_owned())),
         }
+    }
+
+    /// Brings the device with this index up; routes into it are refused before.
+    pub(super) async fn bring_up(&self, device: u32) -> Result<(), NetworkError> {
+        let message = LinkUnspec::new_with_index(device).up().build();
+        let set = self.handle.link().set(message).execute().await;
+        settle(set, &[], || format!("bring up device {device}"))
     }
 
     /// Removes the device `name` if it is a TUN device; does nothing when it is not there.
