@@ -1,13 +1,12 @@
 //! Public keys as SubjectPublicKeyInfo, and verifying with them.
 
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1,
-    ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ED25519,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
-    UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
+    ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ED25519, RSA_PSS_2048_8192_SHA256,
+    RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
 };
 use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey as ParsedKey;
+use x509_parser::public_key::{PublicKey as ParsedKey, RSAPublicKey};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::signature::{LEAST_RSA_BITS, SignatureAlgorithm, SignatureError};
@@ -26,8 +25,10 @@ const ED25519_KEY: &str = "1.3.101.112";
 
 /// Kind of a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     Rsa,
+    /// An RSA key that is bound to one algorithm by its own parameters (RFC 4055 §3.1).
+    RsaPss(SignatureAlgorithm),
     P256,
     P384,
     Ed25519,
@@ -36,9 +37,9 @@ pub(super) enum Kind {
 /// A public key whose kind and size were checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    pub(super) kind: Kind,
+    kind: Kind,
     /// The subjectPublicKey bits: RSAPublicKey, uncompressed point, or 32 octets.
-    pub(super) key: Vec<u8>,
+    key: Vec<u8>,
     spki: Vec<u8>,
 }
 
@@ -72,7 +73,7 @@ impl PublicKey {
     /// Whether this kind of key can make signatures of the algorithm with this DER AlgorithmIdentifier.
     pub fn supports(&self, algorithm_identifier: &[u8]) -> bool {
         SignatureAlgorithm::from_algorithm_identifier(algorithm_identifier)
-            .is_some_and(|algorithm| verification(self.kind, algorithm).is_some())
+            .is_some_and(|algorithm| self.verification(algorithm).is_some())
     }
 
     /// Verifies `signature` over `message`. `algorithm_identifier` is the DER AlgorithmIdentifier of the AUTH payload.
@@ -87,9 +88,22 @@ impl PublicKey {
         signature: &[u8],
     ) -> Result<(), SignatureError> {
         let algorithm = SignatureAlgorithm::from_algorithm_identifier(algorithm_identifier)
-            .and_then(|algorithm| verification(self.kind, algorithm))
+            .and_then(|algorithm| self.verification(algorithm))
             .ok_or(SignatureError::Algorithm)?;
         self.verify_with(algorithm, message, signature)
+    }
+
+    /// Whether this is an RSA key not bound to RSASSA-PSS.
+    pub(super) fn is_rsa(&self) -> bool {
+        self.kind == Kind::Rsa
+    }
+
+    /// The library's name of an algorithm, if it is one for this kind of key.
+    pub(super) fn verification(
+        &self,
+        algorithm: SignatureAlgorithm,
+    ) -> Option<&'static dyn VerificationAlgorithm> {
+        verification(self.kind, algorithm)
     }
 
     /// Verifies with an algorithm of the library.
@@ -108,7 +122,11 @@ impl PublicKey {
 fn verification(
     kind: Kind,
     algorithm: SignatureAlgorithm,
-) -> Option<&'static dyn signature::VerificationAlgorithm> {
+) -> Option<&'static dyn VerificationAlgorithm> {
+    let kind = match kind {
+        Kind::RsaPss(bound) if bound == algorithm => Kind::Rsa,
+        kind => kind,
+    };
     Some(match (kind, algorithm) {
         (Kind::Rsa, SignatureAlgorithm::RsaPssSha256) => &RSA_PSS_2048_8192_SHA256,
         (Kind::Rsa, SignatureAlgorithm::RsaPssSha384) => &RSA_PSS_2048_8192_SHA384,
@@ -133,16 +151,13 @@ fn kind(spki: &SubjectPublicKeyInfo<'_>) -> Result<Kind, SignatureError> {
             .map(|oid| oid.to_id_string())
     };
     match spki.algorithm.algorithm.to_id_string().as_str() {
-        RSA_ENCRYPTION | RSASSA_PSS => {
-            let (_, key) =
-                x509_parser::public_key::RSAPublicKey::from_der(&spki.subject_public_key.data)
-                    .map_err(|_| SignatureError::PublicKey)?;
-            let bits = ParsedKey::RSA(key).key_size();
-            match bits {
-                LEAST_RSA_BITS..=MOST_RSA_BITS => Ok(Kind::Rsa),
-                _ if bits < LEAST_RSA_BITS => Err(SignatureError::WeakKey { bits }),
-                _ => Err(SignatureError::PublicKey),
-            }
+        RSA_ENCRYPTION => check_modulus(spki).map(|()| Kind::Rsa),
+        RSASSA_PSS => {
+            // The parameters must be there, and they bind the key.
+            let algorithm = content(spki.raw)
+                .and_then(SignatureAlgorithm::at_start_of)
+                .ok_or(SignatureError::PublicKey)?;
+            check_modulus(spki).map(|()| Kind::RsaPss(algorithm))
         }
         EC_PUBLIC_KEY => match curve().as_deref() {
             Some(P256) => Ok(Kind::P256),
@@ -152,4 +167,25 @@ fn kind(spki: &SubjectPublicKeyInfo<'_>) -> Result<Kind, SignatureError> {
         ED25519_KEY if spki.subject_public_key.data.len() == 32 => Ok(Kind::Ed25519),
         _ => Err(SignatureError::PublicKey),
     }
+}
+
+fn check_modulus(spki: &SubjectPublicKeyInfo<'_>) -> Result<(), SignatureError> {
+    let (rest, key) = RSAPublicKey::from_der(&spki.subject_public_key.data)
+        .map_err(|_| SignatureError::PublicKey)?;
+    let bits = ParsedKey::RSA(key).key_size();
+    match bits {
+        _ if !rest.is_empty() => Err(SignatureError::PublicKey),
+        LEAST_RSA_BITS..=MOST_RSA_BITS => Ok(()),
+        _ if bits < LEAST_RSA_BITS => Err(SignatureError::WeakKey { bits }),
+        _ => Err(SignatureError::PublicKey),
+    }
+}
+
+/// What is inside a DER SEQUENCE that parsed before; only its header is skipped.
+pub(super) fn content(sequence: &[u8]) -> Option<&[u8]> {
+    let header = match sequence.get(1)? {
+        0..=0x7f => 2,
+        long => usize::from(long & 0x7f).checked_add(2)?,
+    };
+    sequence.get(header..)
 }
