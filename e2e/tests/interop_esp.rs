@@ -256,7 +256,7 @@ fn tshark_with_the_key_finds_our_icv_good_and_the_inner_packet_inside() {
             Family::V6 => "IPv6",
         };
         let association = format!(
-            "\"{protocol}\",\"*\",\"*\",\"{}\",\"AES-GCM with 16 octet ICV [RFC4106]\",\"0x{}\",\"ANY 128 bit authentication [no checking]\",\"\"\n",
+            "\"{protocol}\",\"*\",\"*\",\"{}\",\"AES-GCM with 16 octet ICV [RFC4106]\",\"0x{}\",\"NULL\",\"\"\n",
             SPI,
             hex::encode(keying_material(algorithm)),
         );
