@@ -147,6 +147,12 @@ impl KeySchedule {
         }
     }
 
+    /// SK_ei and SK_er in force now, each with its salt, for a dissector. Absent from release builds.
+    #[cfg(debug_assertions)]
+    pub(crate) fn dissection(&self) -> [Secret; 2] {
+        self.keys.dissection()
+    }
+
     /// SK_pi or SK_pr, for AUTH.
     pub(crate) fn proof_key(&self, prover: Role) -> &[u8] {
         match prover {

@@ -5,6 +5,8 @@
 
 mod authentication;
 mod config;
+#[cfg(debug_assertions)]
+mod dissection;
 mod error;
 mod established;
 mod event;
@@ -17,6 +19,8 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 pub use config::{Config, Purpose, RegistrationParameters};
+#[cfg(debug_assertions)]
+pub use dissection::DissectorKeys;
 pub use error::InitiatorError;
 pub use event::{Event, Refusal, Registration};
 

@@ -40,6 +40,8 @@ pub struct IkeSaKeys {
     pub initiator_proof: Secret,
     /// SK_pr.
     pub responder_proof: Secret,
+    #[cfg(debug_assertions)]
+    dissection: [Secret; 2],
 }
 
 impl IkeSaKeys {
@@ -96,6 +98,13 @@ impl IkeSaKeys {
             .map_err(|_| DerivationError)
     }
 
+    /// SK_ei and SK_er, each with its salt, for a dissector. Release builds neither have this nor keep the octets.
+    #[cfg(debug_assertions)]
+    pub(crate) fn dissection(&self) -> [Secret; 2] {
+        let [initiator, responder] = &self.dissection;
+        [initiator.duplicate(), responder.duplicate()]
+    }
+
     fn expand(
         prf: Prf,
         aead: AeadAlgorithm,
@@ -142,6 +151,8 @@ impl IkeSaKeys {
             responder_encryption: AeadKey::new(aead, responder).map_err(|_| DerivationError)?,
             initiator_proof: Secret::from_slice(initiator_proof),
             responder_proof: Secret::from_slice(responder_proof),
+            #[cfg(debug_assertions)]
+            dissection: [initiator, responder].map(Secret::from_slice),
         })
     }
 }
