@@ -19,13 +19,17 @@ use crate::member::policy::{GroupPolicy, data_policies};
 use crate::member::traffic_keys::{Candidate, UnusablePolicy, soft_limit};
 use crate::sad::Spi;
 
-/// How patiently a key server is asked in the first round; later rounds are more patient, since an
-/// overloaded key server is slow for everybody.
+/// How patiently a key server is asked in the first round: about 1.2 s, so that a dead one costs a
+/// starting member little. Later rounds are more patient, since a key server may only be slow.
 const PATIENCE: RetransmissionPolicy = RetransmissionPolicy {
-    initial: Duration::from_millis(400),
+    initial: Duration::from_millis(250),
     maximum: Duration::from_secs(4),
-    repetitions: 4,
+    repetitions: 2,
 };
+
+/// Repetitions that each round in vain adds, and the most.
+const MORE_PATIENCE: u32 = 2;
+const MOST_REPETITIONS: u32 = 8;
 
 /// A registration that was checked completely and can be installed without failing.
 struct Accepted {
@@ -379,9 +383,12 @@ impl Membership {
             Purpose::Registration(self.registration_parameters()),
         );
         config.retransmission = RetransmissionPolicy {
-            repetitions: PATIENCE
-                .repetitions
-                .saturating_add(self.servers.rounds().min(4)),
+            repetitions: self
+                .servers
+                .rounds()
+                .saturating_mul(MORE_PATIENCE)
+                .saturating_add(PATIENCE.repetitions)
+                .min(MOST_REPETITIONS),
             ..PATIENCE
         };
         config
