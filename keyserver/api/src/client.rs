@@ -1,5 +1,7 @@
 //! Async client of the admin API: mutual TLS, one connection per request, follows the way to the primary.
 
+mod error;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+pub use self::error::ClientError;
 use crate::error::{ErrorBody, ErrorCode};
 use crate::path;
 use crate::policy::GroupPolicy;
@@ -26,74 +29,6 @@ use crate::status::{GroupStatus, MemberRow, ServerStatus, SigningKeyStatus};
 const MAXIMUM_ANSWER_OCTETS: usize = 64 << 20;
 /// Most times a request is passed on to another key server.
 const MAXIMUM_REDIRECTS: usize = 4;
-
-/// Why a request did not give an answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// No address was given.
-    #[error("no admin address is configured")]
-    NoAddress,
-    /// The address is not `host:port`.
-    #[error("admin address {address:?} is not host:port")]
-    Address {
-        /// The address.
-        address: String,
-    },
-    /// TCP connection failed.
-    #[error("cannot connect to {address}")]
-    Connect {
-        /// The address.
-        address: String,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// TLS handshake failed: certificate not accepted on one side, or not TLS at all.
-    #[error("TLS handshake with {address} failed")]
-    Tls {
-        /// The address.
-        address: String,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// HTTP exchange failed.
-    #[error("HTTP exchange with {address} failed")]
-    Http {
-        /// The address.
-        address: String,
-        /// Cause.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// No answer in time. The request may still take effect.
-    #[error("no answer from {address} within {seconds} s")]
-    TimedOut {
-        /// The address.
-        address: String,
-        /// The limit.
-        seconds: u64,
-    },
-    /// The key server refused.
-    #[error("{}", body.message)]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// What it said.
-        body: ErrorBody,
-    },
-    /// The answer is not what the path answers.
-    #[error("answer of {address} (status {status}) cannot be read")]
-    Answer {
-        /// The address.
-        address: String,
-        /// HTTP status.
-        status: u16,
-        /// Cause.
-        #[source]
-        source: serde_json::Error,
-    },
-}
 
 /// Client of the admin API of a group of cooperative key servers.
 #[derive(Clone)]

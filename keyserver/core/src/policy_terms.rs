@@ -159,3 +159,89 @@ pub fn unspecified(family: u8) -> IpAddr {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(action: Action, network: &str, ports: &[(u16, u16)]) -> Rule {
+        Rule {
+            name: network.to_owned(),
+            action,
+            protocol: Some(17),
+            source: network.parse().expect("a network"),
+            destination: network.parse().expect("a network"),
+            source_ports: Vec::new(),
+            destination_ports: ports.to_vec(),
+        }
+    }
+
+    fn association(name: &str, order: u16, rules: Vec<Rule>) -> SecurityAssociationPolicy {
+        SecurityAssociationPolicy {
+            name: name.to_owned(),
+            order,
+            encryption: EspEncryption::Aes256Gcm,
+            lifetime_ms: 20_000,
+            lifetime_kilobytes: 0,
+            anti_replay: keyserver_api::policy::AntiReplay::Counter,
+            encapsulation: keyserver_api::policy::Encapsulation::Udp,
+            rules,
+        }
+    }
+
+    #[test]
+    fn a_single_permit_gives_its_own_selectors_and_several_a_range_that_covers_them() {
+        let denied = rule(Action::Deny, "10.9.0.0/16", &[]);
+        let single = association(
+            "a",
+            1,
+            vec![
+                denied.clone(),
+                rule(Action::Permit, "10.1.0.0/16", &[(5, 9), (20, 30)]),
+            ],
+        );
+        let (source, destination) = selectors(&single, 4);
+        assert_eq!(
+            source.addresses,
+            range(&"10.1.0.0/16".parse().expect("a network"))
+        );
+        assert_eq!(
+            (destination.protocol, destination.ports),
+            (17, PortRange { start: 5, end: 30 })
+        );
+
+        let several = association(
+            "b",
+            1,
+            vec![
+                rule(Action::Permit, "10.1.0.0/16", &[]),
+                rule(Action::Permit, "10.4.0.0/16", &[]),
+            ],
+        );
+        let (source, _) = selectors(&several, 4);
+        assert_eq!(source.protocol, 0);
+        assert_eq!(source.addresses.start().to_string(), "10.1.0.0");
+        assert_eq!(source.addresses.end().to_string(), "10.4.255.255");
+    }
+
+    #[test]
+    fn families_do_not_mix() {
+        let both = association(
+            "a",
+            1,
+            vec![
+                rule(Action::Permit, "10.1.0.0/16", &[]),
+                rule(Action::Permit, "fd00::/16", &[]),
+            ],
+        );
+        assert!(selectors(&both, 4).0.addresses.is_ipv4());
+        assert!(!selectors(&both, 6).0.addresses.is_ipv4());
+    }
+
+    #[test]
+    fn each_pair_of_port_ranges_is_an_entry() {
+        let mut several = rule(Action::Permit, "10.1.0.0/16", &[(1, 2), (3, 4)]);
+        several.source_ports = vec![(10, 20), (30, 40), (50, 60)];
+        assert_eq!(entries_of(&several, AccessAction::Deny).count(), 6);
+    }
+}

@@ -6,6 +6,7 @@
 
 mod admin;
 mod changes;
+mod deliveries;
 mod ike;
 mod proposals;
 mod status;

@@ -3,6 +3,9 @@
 //! Nothing here is replicated. A new primary starts over with every rekey whose delivery is not known to be over, and
 //! sends the same octets again; members that have them acknowledge once more. A member gets rekeys in their order:
 //! Message IDs must rise, so one that overtook another would make the other unusable.
+//!
+//! An attempt is the datagrams, and once more the same soon after when no acknowledgement came: a single lost
+//! datagram must not cost a whole acknowledgement timeout, because senders switch keys meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,6 +18,9 @@ use crate::state::rekey_sa::SentRekey;
 
 /// Pause between two batches while the first is not acknowledged.
 const BATCH_PAUSE: Duration = Duration::from_millis(50);
+
+/// After this fraction of the acknowledgement timeout the datagrams are sent once more within an attempt.
+const HURRY_FRACTION: u32 = 8;
 
 /// To whom a rekey goes now.
 pub enum Recipient<'a> {
@@ -58,7 +64,9 @@ enum Mode {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
-    sent: u32,
+    attempts: u32,
+    /// Whether this attempt's second copy was sent.
+    hurried: bool,
     due: Option<Instant>,
 }
 
@@ -217,7 +225,8 @@ impl Delivery {
                     {
                         return true;
                     }
-                    if progress.sent > u32::from(policy.retransmit_attempts) {
+                    let hurry = member.acknowledges && progress.attempts > 0 && !progress.hurried;
+                    if !hurry && progress.attempts > u32::from(policy.retransmit_attempts) {
                         if member.acknowledges {
                             silent.push(*registration_id);
                         }
@@ -225,8 +234,12 @@ impl Delivery {
                     }
                     if *sent_in_batch < policy.batch_size {
                         *sent_in_batch += 1;
-                        progress.sent += 1;
-                        progress.due = Some(now + acknowledgement_timeout(policy));
+                        progress.send(
+                            now,
+                            hurry,
+                            member.acknowledges,
+                            acknowledgement_timeout(policy),
+                        );
                         send(Recipient::Member(member), sent);
                     }
                     true
@@ -252,6 +265,19 @@ impl Delivery {
     }
 }
 
+impl Progress {
+    fn send(&mut self, now: Instant, hurry: bool, acknowledges: bool, timeout: Duration) {
+        let soon = timeout / HURRY_FRACTION;
+        self.hurried = hurry;
+        self.attempts += u32::from(!hurry);
+        self.due = Some(match (hurry, acknowledges) {
+            (true, _) => now + timeout.saturating_sub(soon),
+            (false, true) => now + soon,
+            (false, false) => now + timeout,
+        });
+    }
+}
+
 impl OneRekey {
     fn waits_for(&self, registration_id: u64) -> bool {
         matches!(&self.mode, Mode::Unicast(waiting) if waiting.contains_key(&registration_id))
@@ -261,3 +287,6 @@ impl OneRekey {
 fn acknowledgement_timeout(policy: &RekeyPolicy) -> Duration {
     Duration::from_millis(u64::from(policy.acknowledgement_timeout_ms))
 }
+
+#[cfg(test)]
+mod tests;
