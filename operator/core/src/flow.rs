@@ -63,7 +63,10 @@ mod tests {
 
     #[test]
     fn a_single_port_is_a_range_of_one() {
-        let ranges = [PortRange("22".to_owned()), PortRange("16384-32767".to_owned())];
+        let ranges = [
+            PortRange("22".to_owned()),
+            PortRange("16384-32767".to_owned()),
+        ];
         assert_eq!(ports(&ranges), Ok(vec![(22, 22), (16_384, 32_767)]));
     }
 
@@ -72,6 +75,9 @@ mod tests {
         let backward = [PortRange("9-1".to_owned())];
         assert_eq!(ports(&backward), Err(ValueError::Ports("9-1".to_owned())));
         let host = Cidr("10.1.2.3/8".to_owned());
-        assert_eq!(prefix(&host), Err(ValueError::Prefix("10.1.2.3/8".to_owned())));
+        assert_eq!(
+            prefix(&host),
+            Err(ValueError::Prefix("10.1.2.3/8".to_owned()))
+        );
     }
 }

@@ -5,64 +5,21 @@
 
 use std::collections::BTreeMap;
 
-use crds::v1alpha1::{Action, AuthorizationMode, GetVpnGroup, Mirror, SecurityAssociation, TrafficRule};
+use crds::v1alpha1::{AuthorizationMode, GetVpnGroup, RekeyTransport, SecurityAssociation};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use keyserver_api::policy::{Action, Rule};
 
-use crate::flow;
+use crate::expand::{both_ways, covers, entries};
+pub use crate::rejection::{Reason, Rejection};
 
-/// Permit entries a group may have over all of its SecurityAssociations.
+/// Permit rules that users may write for a group, over all of its SecurityAssociations.
 pub const MOST_PERMITS: usize = 100;
-/// IPsec SAs a group may have: two for each symmetric permit entry, four for a mirrored one.
+/// IPsec SAs a group may have: two for each symmetric permit rule, four for a mirrored one.
 pub const MOST_SECURITY_ASSOCIATIONS: usize = 200;
-
-/// Why an object was not accepted: the reasons of its `Accepted` or `PolicyAccepted` condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// A group that shares key servers must say who may join.
-    AuthorizationRequired,
-    /// The group named by `groupRef` does not exist.
-    GroupNotFound,
-    /// Accepting the object would exceed a limit of the group.
-    LimitExceeded,
-    /// No SecurityAssociation names the group.
-    NoSecurityAssociations,
-    /// Another object of the group has the same `order`.
-    OrderConflict,
-    /// A Deny in front hides every Permit of the object.
-    Shadowed,
-    /// A value slipped past the admission rules.
-    InvalidValue,
-}
-
-impl Reason {
-    /// The word in the condition.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AuthorizationRequired => "AuthorizationRequired",
-            Self::GroupNotFound => "GroupNotFound",
-            Self::LimitExceeded => "LimitExceeded",
-            Self::NoSecurityAssociations => "NoSecurityAssociations",
-            Self::OrderConflict => "OrderConflict",
-            Self::Shadowed => "Shadowed",
-            Self::InvalidValue => "InvalidValue",
-        }
-    }
-}
-
-/// One object that was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} `{name}`: {field}: {message}")]
-pub struct Rejection {
-    /// Its kind.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-    /// The field at fault.
-    pub field: String,
-    /// The reason of its condition.
-    pub reason: Reason,
-    /// What is wrong, and what to do.
-    pub message: String,
-}
+/// Rules of one SecurityAssociation, with those for the way back and those that are implicit.
+pub const MOST_RULES: usize = 64;
+/// Lines of a member's access list: rules times their pairs of port ranges.
+pub const MOST_ENTRIES: usize = 512;
 
 /// A group with the SecurityAssociations that were accepted, by order.
 #[derive(Clone, Debug)]
@@ -77,18 +34,19 @@ pub struct ValidatedGroup<'a> {
     pub warnings: Vec<(String, String)>,
 }
 
-fn name(metadata: &Option<String>) -> String {
-    metadata.clone().unwrap_or_default()
+/// Rules of one object, with those for the way back.
+struct Expanded<'a> {
+    association: &'a SecurityAssociation,
+    /// For each rule as written, what it becomes.
+    rules: Vec<Vec<Rule>>,
 }
 
-fn rejection(association: &SecurityAssociation, field: &str, reason: Reason, message: String) -> Rejection {
-    Rejection {
-        kind: "SecurityAssociation",
-        name: name(&association.metadata.name),
-        field: field.to_owned(),
-        reason,
-        message,
-    }
+/// What the accepted objects use of the group's limits.
+#[derive(Clone, Copy, Default)]
+struct Used {
+    permits: usize,
+    security_associations: usize,
+    entries: usize,
 }
 
 /// Judges `group` with those of `associations` that name it. Order of age decides conflicts; objects without a
@@ -101,16 +59,10 @@ pub fn validate<'a>(
     group: &'a GetVpnGroup,
     associations: impl IntoIterator<Item = &'a SecurityAssociation>,
 ) -> Result<ValidatedGroup<'a>, Vec<Rejection>> {
-    let group_name = name(&group.metadata.name);
-    let refuse = |field: &str, reason, message: &str| Rejection {
-        kind: "GetVpnGroup",
-        name: group_name.clone(),
-        field: field.to_owned(),
-        reason,
-        message: message.to_owned(),
-    };
-    if group.spec.key_servers_from.is_some() && group.spec.authorization.mode == AuthorizationMode::Disabled {
-        return Err(vec![refuse(
+    let spec = &group.spec;
+    if spec.key_servers_from.is_some() && spec.authorization.mode == AuthorizationMode::Disabled {
+        return Err(vec![refuse_group(
+            group,
             "spec.authorization.mode",
             Reason::AuthorizationRequired,
             "may not be 'Disabled' when `keyServersFrom` is set; say who may join this group",
@@ -118,31 +70,37 @@ pub fn validate<'a>(
     }
     let mut candidates: Vec<&SecurityAssociation> = associations
         .into_iter()
-        .filter(|association| association.spec.group_ref.name == group_name)
+        .filter(|association| {
+            names_group(
+                &association.metadata,
+                &association.spec.group_ref.name,
+                group,
+            )
+        })
         .collect();
     // A stable sort: files keep their order, objects of a cluster are sorted by age.
-    candidates.sort_by(|one, other| {
-        let age = |object: &SecurityAssociation| object.metadata.creation_timestamp.clone().map(|time| time.0);
-        age(one).cmp(&age(other))
-    });
-    let mut validated = ValidatedGroup { group, associations: Vec::new(), rejections: Vec::new(), warnings: Vec::new() };
-    let mut orders: BTreeMap<i32, String> = BTreeMap::new();
-    let (mut permits, mut sas) = (0, 0);
+    candidates.sort_by_cached_key(|association| age(&association.metadata));
+    let mut validated = ValidatedGroup {
+        group,
+        associations: Vec::new(),
+        rejections: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let mut accepted: BTreeMap<i32, Expanded<'a>> = BTreeMap::new();
+    let mut used = Used::default();
     for association in candidates {
-        match judge(association, &orders, permits, sas) {
-            Ok((more_permits, more_sas)) => {
-                permits += more_permits;
-                sas += more_sas;
-                orders.insert(association.spec.order, name(&association.metadata.name));
-                validated.associations.push(association);
+        match judge(group, association, &accepted, used) {
+            Ok((expanded, with_it)) => {
+                used = with_it;
+                accepted.insert(association.spec.order, expanded);
             }
             Err(rejection) => validated.rejections.push(rejection),
         }
     }
-    validated.associations.sort_by_key(|association| association.spec.order);
-    find_shadowed(&mut validated);
+    keep_reachable(&mut validated, accepted);
     if validated.associations.is_empty() {
-        let mut errors = vec![refuse(
+        let mut errors = vec![refuse_group(
+            group,
             "spec",
             Reason::NoSecurityAssociations,
             "no SecurityAssociation is accepted for this group; create one whose `groupRef` names it",
@@ -153,97 +111,227 @@ pub fn validate<'a>(
     Ok(validated)
 }
 
-/// Permit entries and SAs of one object, if it fits beside those accepted already.
-fn judge(
+/// Whether an object with this metadata that refers to `name` means `group`.
+pub(crate) fn names_group(metadata: &ObjectMeta, name: &str, group: &GetVpnGroup) -> bool {
+    group.metadata.name.as_deref() == Some(name)
+        && namespace(metadata) == namespace(&group.metadata)
+}
+
+/// The namespace of an object; files may leave it out.
+fn namespace(metadata: &ObjectMeta) -> &str {
+    metadata.namespace.as_deref().unwrap_or("default")
+}
+
+/// What objects are sorted by to find the older of two: their creation, then their name. Objects of a file have
+/// neither here, and so keep their order.
+pub(crate) fn age(metadata: &ObjectMeta) -> Option<(impl Ord + use<>, String)> {
+    let created = metadata.creation_timestamp.clone()?;
+    Some((created.0, name(metadata)))
+}
+
+/// The name of an object.
+pub(crate) fn name(metadata: &ObjectMeta) -> String {
+    metadata.name.clone().unwrap_or_default()
+}
+
+pub(crate) fn refuse_group(
+    group: &GetVpnGroup,
+    field: &str,
+    reason: Reason,
+    message: &str,
+) -> Rejection {
+    Rejection {
+        kind: "GetVpnGroup",
+        name: name(&group.metadata),
+        field: field.to_owned(),
+        reason,
+        message: message.to_owned(),
+    }
+}
+
+fn refuse(
     association: &SecurityAssociation,
-    orders: &BTreeMap<i32, String>,
-    permits: usize,
-    sas: usize,
-) -> Result<(usize, usize), Rejection> {
+    field: &str,
+    reason: Reason,
+    message: String,
+) -> Rejection {
+    Rejection {
+        kind: "SecurityAssociation",
+        name: name(&association.metadata),
+        field: field.to_owned(),
+        reason,
+        message,
+    }
+}
+
+/// What an object becomes and what is used with it, if it fits beside those accepted already.
+fn judge<'a>(
+    group: &GetVpnGroup,
+    association: &'a SecurityAssociation,
+    accepted: &BTreeMap<i32, Expanded<'_>>,
+    mut used: Used,
+) -> Result<(Expanded<'a>, Used), Rejection> {
     let spec = &association.spec;
-    if let Some(other) = orders.get(&spec.order) {
-        return Err(rejection(
+    if let Some(other) = accepted.get(&spec.order) {
+        let message = format!(
+            "{} is the order of `{}` already; each SecurityAssociation of a group needs its own",
+            spec.order,
+            name(&other.association.metadata)
+        );
+        return Err(refuse(
             association,
             "spec.order",
             Reason::OrderConflict,
-            format!("{} is the order of `{other}` already; each SecurityAssociation of a group needs its own", spec.order),
+            message,
         ));
     }
+    check_lifetime(group, association)?;
+    let mut rules = Vec::new();
     for (index, rule) in spec.rules.iter().enumerate() {
-        check_values(rule).map_err(|(field, error)| {
-            rejection(association, &format!("spec.rules[{index}].{field}"), Reason::InvalidValue, error.to_string())
+        let expanded = both_ways(rule).map_err(|(field, error)| {
+            let field = format!("spec.rules[{index}].{field}");
+            refuse(association, &field, Reason::InvalidValue, error.to_string())
         })?;
+        if expanded.iter().any(|rule| rule.action == Action::Permit) {
+            used.permits += 1;
+            used.security_associations += 2 * expanded.len();
+        }
+        used.entries += expanded.iter().map(entries).sum::<usize>();
+        rules.push(expanded);
     }
-    let own = spec.rules.iter().filter(|rule| rule.action == Action::Permit);
-    let (own_permits, own_sas) = own.fold((0, 0), |(permits, sas), rule| (permits + 1, sas + security_associations(rule)));
-    if permits + own_permits > MOST_PERMITS {
-        let message = format!(
-            "the group would have {} permit entries, at most {MOST_PERMITS} are allowed; summarise prefixes",
-            permits + own_permits
-        );
-        return Err(rejection(association, "spec.rules", Reason::LimitExceeded, message));
+    let implicit = usize::from(group.spec.rekey.transport == RekeyTransport::Multicast);
+    let all = rules.iter().map(Vec::len).sum::<usize>() + implicit;
+    for (count, most, what, remedy) in [
+        (
+            used.permits,
+            MOST_PERMITS,
+            "permit rules in the group",
+            "summarise prefixes",
+        ),
+        (
+            used.security_associations,
+            MOST_SECURITY_ASSOCIATIONS,
+            "SAs in the group",
+            "a permit rule takes two, or four when its ends differ; summarise prefixes",
+        ),
+        (
+            all,
+            MOST_RULES,
+            "rules here, with those for the way back and implicit ones",
+            "split the object",
+        ),
+        (
+            used.entries + implicit,
+            MOST_ENTRIES,
+            "pairs of port ranges in the group",
+            "join port ranges",
+        ),
+    ] {
+        if count > most {
+            let message = format!(
+                "with this object there would be {count} {what}, at most {most} are allowed; {remedy}"
+            );
+            return Err(refuse(
+                association,
+                "spec.rules",
+                Reason::LimitExceeded,
+                message,
+            ));
+        }
     }
-    if sas + own_sas > MOST_SECURITY_ASSOCIATIONS {
-        let message = format!(
-            "the group would have {} SAs, at most {MOST_SECURITY_ASSOCIATIONS} are allowed; a permit entry whose ends differ takes four",
-            sas + own_sas
-        );
-        return Err(rejection(association, "spec.rules", Reason::LimitExceeded, message));
-    }
-    Ok((own_permits, own_sas))
+    Ok((Expanded { association, rules }, used))
 }
 
-fn check_values(rule: &TrafficRule) -> Result<(), (&'static str, flow::ValueError)> {
-    flow::prefix(&rule.source).map_err(|error| ("source", error))?;
-    flow::prefix(&rule.destination).map_err(|error| ("destination", error))?;
-    flow::ports(&rule.source_ports).map_err(|error| ("sourcePorts", error))?;
-    flow::ports(&rule.destination_ports).map_err(|error| ("destinationPorts", error))?;
+/// A key must outlive the change to it and from it, and not the key that protects rekeys.
+fn check_lifetime(group: &GetVpnGroup, association: &SecurityAssociation) -> Result<(), Rejection> {
+    let (traffic, rekey) = (&group.spec.traffic, &group.spec.rekey);
+    let lifetime = association
+        .spec
+        .lifetime_seconds
+        .unwrap_or(traffic.lifetime_seconds);
+    let delays = traffic
+        .activation_delay_seconds
+        .saturating_add(traffic.deactivation_delay_seconds);
+    let (shortest, reason) = if traffic.prestaged_keys == 0 {
+        let reason = "`traffic.activationDelaySeconds` plus `traffic.deactivationDelaySeconds` plus, as there are no pre-staged keys, `rekey.leadTimeSeconds`";
+        (delays.saturating_add(rekey.lead_time_seconds), reason)
+    } else {
+        (
+            delays,
+            "`traffic.activationDelaySeconds` plus `traffic.deactivationDelaySeconds`",
+        )
+    };
+    let conflict = |message| {
+        Err(refuse(
+            association,
+            "spec.lifetimeSeconds",
+            Reason::LifetimeConflict,
+            message,
+        ))
+    };
+    if lifetime <= shortest {
+        return conflict(format!(
+            "a lifetime of {lifetime} must be greater than {reason} of the group ({shortest})"
+        ));
+    }
+    if lifetime > rekey.kek_lifetime_seconds {
+        let longest = rekey.kek_lifetime_seconds;
+        return conflict(format!(
+            "a lifetime of {lifetime} must be less than or equal to `rekey.kekLifetimeSeconds` of the group ({longest})"
+        ));
+    }
     Ok(())
 }
 
-/// Whether the rule for the way back is added to this rule.
-pub fn is_mirrored(rule: &TrafficRule) -> bool {
-    let differs = rule.source != rule.destination || rule.source_ports != rule.destination_ports;
-    let multicast = flow::prefix(&rule.destination).is_ok_and(|prefix| prefix.network().is_multicast());
-    rule.mirror == Mirror::Auto && differs && !multicast
-}
-
-/// IPsec SAs of one permit entry: one each way, and again for its mirror.
-pub fn security_associations(rule: &TrafficRule) -> usize {
-    if is_mirrored(rule) { 4 } else { 2 }
-}
-
-/// Finds permit entries that a deny entry in front of them covers whole.
-fn find_shadowed(validated: &mut ValidatedGroup<'_>) {
-    let mut denies: Vec<(String, &TrafficRule)> = Vec::new();
-    for association in &validated.associations {
-        let owner = name(&association.metadata.name);
-        for rule in &association.spec.rules {
-            match rule.action {
-                Action::Deny => denies.push((owner.clone(), rule)),
-                Action::Permit => {
-                    if let Some((hider, deny)) = denies.iter().find(|(_, deny)| covers(deny, rule)) {
-                        let message = format!(
-                            "rule `{}` never matches: `{}` in `{hider}` comes first and leaves its traffic in clear",
-                            rule.name, deny.name
-                        );
-                        validated.warnings.push((owner.clone(), message));
-                    }
-                }
+/// Takes over, by order, the objects of which at least one Permit can match, and notes rules that never match.
+fn keep_reachable<'a>(validated: &mut ValidatedGroup<'a>, accepted: BTreeMap<i32, Expanded<'a>>) {
+    let mut before: Vec<(String, Rule)> = Vec::new();
+    for Expanded { association, rules } in accepted.into_values() {
+        let owner = name(&association.metadata);
+        let mut own: Vec<(String, Rule)> = Vec::new();
+        let mut warnings = Vec::new();
+        let mut reachable = false;
+        for rule in &rules {
+            let hiders: Vec<_> = rule
+                .iter()
+                .map(|part| {
+                    before
+                        .iter()
+                        .chain(&own)
+                        .find(|(_, earlier)| covers(earlier, part))
+                })
+                .collect();
+            let hidden = hiders.iter().all(Option::is_some);
+            let denied = hiders
+                .iter()
+                .flatten()
+                .any(|(_, earlier)| earlier.action == Action::Deny);
+            if let (Some(part), Some(Some((hider, earlier)))) = (rule.first(), hiders.first())
+                && hidden
+            {
+                warnings.push(format!(
+                    "rule `{}` never matches: `{}` in `{hider}` comes first",
+                    part.name, earlier.name
+                ));
             }
+            reachable |=
+                rule.iter().any(|part| part.action == Action::Permit) && !(hidden && denied);
+            own.extend(rule.iter().map(|part| (owner.clone(), part.clone())));
+        }
+        if reachable {
+            validated
+                .warnings
+                .extend(warnings.into_iter().map(|message| (owner.clone(), message)));
+            validated.associations.push(association);
+            before.append(&mut own);
+        } else {
+            let message = format!(
+                "no rule with `action` 'Permit' can match: {}",
+                warnings.join("; ")
+            );
+            validated
+                .rejections
+                .push(refuse(association, "spec.rules", Reason::Shadowed, message));
         }
     }
-}
-
-fn covers(outer: &TrafficRule, inner: &TrafficRule) -> bool {
-    let protocol = |rule: &TrafficRule| flow::protocol_number(rule.protocol, rule.protocol_number);
-    let within = |outer, inner| match (flow::prefix(outer), flow::prefix(inner)) {
-        (Ok(outer), Ok(inner)) => outer.contains(&inner),
-        _ => false,
-    };
-    protocol(outer).is_none_or(|number| protocol(inner) == Some(number))
-        && within(&outer.source, &inner.source)
-        && within(&outer.destination, &inner.destination)
-        && outer.source_ports.is_empty()
-        && outer.destination_ports.is_empty()
 }

@@ -3,36 +3,40 @@
 use std::net::IpAddr;
 
 use crds::v1alpha1::{
-    Action as ResourceAction, AntiReplayMode, AuthorizationMode, Direction as ResourceDirection, Encapsulation as Form,
-    Encryption, RekeySignature, RekeyTransport as Transport, SecurityAssociation, TrafficRule,
+    AntiReplayMode, AuthorizationMode, Direction as ResourceDirection, Encapsulation as Form,
+    Encryption, RekeySignature, RekeyTransport as Transport, SecurityAssociation,
 };
 use ipnet::IpNet;
 use keyserver_api::identity::{IdentityKind, IdentityPattern};
 use keyserver_api::policy::{
-    Action, AntiReplay, Authorization, Direction, Encapsulation, EspEncryption, GroupPolicy, RekeyPolicy,
-    RekeyTransport, Rule, SecurityAssociationPolicy, SignatureAlgorithm,
+    Action, AntiReplay, Authorization, Direction, Encapsulation, EspEncryption, GroupPolicy,
+    PolicyError, RekeyPolicy, RekeyTransport, Rule, SecurityAssociationPolicy, SignatureAlgorithm,
 };
 
+use crate::expand::both_ways;
 use crate::flow::{self, ValueError};
-use crate::group::{ValidatedGroup, is_mirrored};
+use crate::group::ValidatedGroup;
 
 /// Window of time-based anti-replay when none is set, in milliseconds.
 const DEFAULT_WINDOW_MS: u32 = 5_000;
 /// Name of the rule that keeps rekeys themselves in clear.
-pub const REKEY_EXEMPTION: &str = "implicit-rekey-address";
+pub const REKEY_EXEMPTION: &str = "implicit.rekey-address";
+/// What the names of rules that were added by themselves begin with. No name a user may write has a dot.
+const IMPLICIT_PREFIX: &str = "implicit.";
 
 /// A field whose value cannot be carried over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// A rule has a value that no admission rule lets through.
-    #[error("SecurityAssociation `{association}`: rule `{rule}`")]
+    #[error("SecurityAssociation `{association}`: rule `{rule}`: `{field}`: {cause}")]
     Rule {
         /// The object.
         association: String,
         /// The rule.
         rule: String,
+        /// The field of the rule.
+        field: &'static str,
         /// What is wrong.
-        #[source]
         cause: ValueError,
     },
     /// A number is outside the range of its field.
@@ -49,6 +53,14 @@ pub enum BuildError {
     /// Something required is missing.
     #[error("`{0}` is required")]
     Missing(&'static str),
+    /// The key servers would refuse the policy.
+    #[error("the key servers would refuse the policy: {}", join(.0))]
+    Refused(Vec<PolicyError>),
+}
+
+fn join(errors: &[PolicyError]) -> String {
+    let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    words.join("; ")
 }
 
 /// Builds the policy. The same resources always give the same policy.
@@ -64,11 +76,18 @@ pub fn build(validated: &ValidatedGroup<'_>) -> Result<GroupPolicy, BuildError> 
         .map(|association| security_association(validated, association))
         .collect::<Result<Vec<_>, _>>()?;
     // Rekeys must never be encrypted with the keys they bring: their address stays clear, in front of everything.
-    if let (RekeyTransport::Multicast { address, .. }, Some(first)) = (&rekey.transport, associations.first_mut()) {
+    if let (RekeyTransport::Multicast { address, .. }, Some(first)) =
+        (&rekey.transport, associations.first_mut())
+    {
         first.rules.insert(0, exemption(*address));
     }
-    Ok(GroupPolicy {
-        name: validated.group.metadata.name.clone().ok_or(BuildError::Missing("metadata.name"))?,
+    let policy = GroupPolicy {
+        name: validated
+            .group
+            .metadata
+            .name
+            .clone()
+            .ok_or(BuildError::Missing("metadata.name"))?,
         group_id: number("groupID", spec.group_id)?,
         direction: match spec.direction {
             ResourceDirection::Bidirectional => Direction::Both,
@@ -76,7 +95,10 @@ pub fn build(validated: &ValidatedGroup<'_>) -> Result<GroupPolicy, BuildError> 
         },
         sender_id_bits: number("traffic.senderIDBits", spec.traffic.sender_id_bits)?,
         prestaged_keys: number("traffic.prestagedKeys", spec.traffic.prestaged_keys)?,
-        activation_delay_ms: milliseconds("traffic.activationDelaySeconds", spec.traffic.activation_delay_seconds)?,
+        activation_delay_ms: milliseconds(
+            "traffic.activationDelaySeconds",
+            spec.traffic.activation_delay_seconds,
+        )?,
         deactivation_delay_ms: milliseconds(
             "traffic.deactivationDelaySeconds",
             spec.traffic.deactivation_delay_seconds,
@@ -84,17 +106,72 @@ pub fn build(validated: &ValidatedGroup<'_>) -> Result<GroupPolicy, BuildError> 
         authorization: authorization(validated)?,
         rekey,
         security_associations: associations,
-    })
+    };
+    policy.validate().map_err(BuildError::Refused)?;
+    Ok(policy)
+}
+
+/// A policy in figures, for a group's status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Rules that encrypt, reverse rules included.
+    pub permit_rules: usize,
+    /// IPsec SAs every member holds: one each way for each of these rules.
+    pub security_associations: usize,
+    /// Rules that were added by themselves.
+    pub implicit_rules: usize,
+    /// Short name of this version of the policy.
+    pub revision: String,
+}
+
+/// Sums a policy up.
+#[must_use]
+pub fn summary(policy: &GroupPolicy) -> Summary {
+    let rules = || {
+        policy
+            .security_associations
+            .iter()
+            .flat_map(|association| &association.rules)
+    };
+    let permit_rules = rules().filter(|rule| rule.action == Action::Permit).count();
+    Summary {
+        permit_rules,
+        security_associations: 2 * permit_rules,
+        implicit_rules: rules()
+            .filter(|rule| rule.name.starts_with(IMPLICIT_PREFIX))
+            .count(),
+        revision: revision(policy),
+    }
+}
+
+/// Short name of a policy: equal policies have equal names on every machine and in every version of the operator.
+///
+/// It is the FNV-1a hash of the policy's JSON; it tells versions apart and protects nothing.
+#[must_use]
+pub fn revision(policy: &GroupPolicy) -> String {
+    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let json = serde_json::to_vec(policy).expect("a policy has only string keys");
+    let hash = json.iter().fold(OFFSET_BASIS, |hash, octet| {
+        (hash ^ u64::from(*octet)).wrapping_mul(PRIME)
+    });
+    format!("{hash:016x}")
 }
 
 fn number<T: TryFrom<i32>>(field: &'static str, value: i32) -> Result<T, BuildError> {
-    T::try_from(value).map_err(|_| BuildError::Number { field, value: value.into() })
+    T::try_from(value).map_err(|_| BuildError::Number {
+        field,
+        value: value.into(),
+    })
 }
 
 fn milliseconds(field: &'static str, seconds: i32) -> Result<u32, BuildError> {
     number::<u32>(field, seconds)?
         .checked_mul(1000)
-        .ok_or(BuildError::Number { field, value: seconds.into() })
+        .ok_or(BuildError::Number {
+            field,
+            value: seconds.into(),
+        })
 }
 
 fn exemption(address: IpAddr) -> Rule {
@@ -117,7 +194,9 @@ fn authorization(validated: &ValidatedGroup<'_>) -> Result<Authorization, BuildE
     let authorization = &validated.group.spec.authorization;
     let identities = match authorization.mode {
         AuthorizationMode::Disabled => Vec::new(),
-        AuthorizationMode::Certificate => patterns(IdentityKind::DistinguishedName, &authorization.subjects),
+        AuthorizationMode::Certificate => {
+            patterns(IdentityKind::DistinguishedName, &authorization.subjects)
+        }
         AuthorizationMode::PreSharedKey => patterns(IdentityKind::Fqdn, &authorization.hostnames),
     };
     let addresses = authorization
@@ -125,11 +204,20 @@ fn authorization(validated: &ValidatedGroup<'_>) -> Result<Authorization, BuildE
         .iter()
         .map(|cidr| flow::prefix(cidr).map_err(|_| BuildError::Address(cidr.0.clone())))
         .collect::<Result<_, _>>()?;
-    Ok(Authorization { identities, addresses })
+    Ok(Authorization {
+        identities,
+        addresses,
+    })
 }
 
 fn patterns(kind: IdentityKind, values: &[String]) -> Vec<IdentityPattern> {
-    values.iter().map(|value| IdentityPattern { kind, value: value.clone() }).collect()
+    values
+        .iter()
+        .map(|value| IdentityPattern {
+            kind,
+            value: value.clone(),
+        })
+        .collect()
 }
 
 fn rekey(validated: &ValidatedGroup<'_>) -> Result<RekeyPolicy, BuildError> {
@@ -137,7 +225,10 @@ fn rekey(validated: &ValidatedGroup<'_>) -> Result<RekeyPolicy, BuildError> {
     let transport = match rekey.transport {
         Transport::Unicast => RekeyTransport::Unicast,
         Transport::Multicast => {
-            let multicast = rekey.multicast.as_ref().ok_or(BuildError::Missing("rekey.multicast"))?;
+            let multicast = rekey
+                .multicast
+                .as_ref()
+                .ok_or(BuildError::Missing("rekey.multicast"))?;
             RekeyTransport::Multicast {
                 address: multicast
                     .address
@@ -153,13 +244,19 @@ fn rekey(validated: &ValidatedGroup<'_>) -> Result<RekeyPolicy, BuildError> {
         kek_lifetime_seconds: number("rekey.kekLifetimeSeconds", rekey.kek_lifetime_seconds)?,
         lead_time_seconds: number("rekey.leadTimeSeconds", rekey.lead_time_seconds)?,
         retransmit_attempts: number("rekey.retransmit.attempts", rekey.retransmit.attempts)?,
-        retransmit_period_ms: milliseconds("rekey.retransmit.periodSeconds", rekey.retransmit.period_seconds)?,
+        retransmit_period_ms: milliseconds(
+            "rekey.retransmit.periodSeconds",
+            rekey.retransmit.period_seconds,
+        )?,
         batch_size: number("rekey.unicast.batchSize", rekey.unicast.batch_size)?,
         acknowledgement_timeout_ms: milliseconds(
             "rekey.unicast.acknowledgementTimeoutSeconds",
             rekey.unicast.acknowledgement_timeout_seconds,
         )?,
-        eviction_threshold: number("rekey.unicast.evictionThreshold", rekey.unicast.eviction_threshold)?,
+        eviction_threshold: number(
+            "rekey.unicast.evictionThreshold",
+            rekey.unicast.eviction_threshold,
+        )?,
         signature: match rekey.signature {
             RekeySignature::RsaPss3072 => SignatureAlgorithm::RsaPss3072,
             RekeySignature::Ed25519 => SignatureAlgorithm::Ed25519,
@@ -172,14 +269,25 @@ fn security_association(
     association: &SecurityAssociation,
 ) -> Result<SecurityAssociationPolicy, BuildError> {
     let (spec, traffic) = (&association.spec, &validated.group.spec.traffic);
-    let name = association.metadata.name.clone().ok_or(BuildError::Missing("metadata.name"))?;
+    let name = association
+        .metadata
+        .name
+        .clone()
+        .ok_or(BuildError::Missing("metadata.name"))?;
     let mut rules = Vec::new();
     for rule in &spec.rules {
-        let wrong = |cause| BuildError::Rule { association: name.clone(), rule: rule.name.clone(), cause };
+        let wrong = |(field, cause)| BuildError::Rule {
+            association: name.clone(),
+            rule: rule.name.clone(),
+            field,
+            cause,
+        };
         rules.extend(both_ways(rule).map_err(wrong)?);
     }
     let seconds = spec.lifetime_seconds.unwrap_or(traffic.lifetime_seconds);
-    let kilobytes = spec.lifetime_kilobytes.unwrap_or(traffic.lifetime_kilobytes);
+    let kilobytes = spec
+        .lifetime_kilobytes
+        .unwrap_or(traffic.lifetime_kilobytes);
     Ok(SecurityAssociationPolicy {
         name,
         order: number("order", spec.order)?,
@@ -189,12 +297,16 @@ fn security_association(
             Encryption::ChaCha20Poly1305 => EspEncryption::ChaCha20Poly1305,
         },
         lifetime_ms: u64::from(milliseconds("lifetimeSeconds", seconds)?),
-        lifetime_kilobytes: u64::try_from(kilobytes)
-            .map_err(|_| BuildError::Number { field: "lifetimeKilobytes", value: kilobytes })?,
+        lifetime_kilobytes: u64::try_from(kilobytes).map_err(|_| BuildError::Number {
+            field: "lifetimeKilobytes",
+            value: kilobytes,
+        })?,
         anti_replay: match spec.anti_replay.mode {
             AntiReplayMode::Disabled => AntiReplay::Disabled,
             AntiReplayMode::Counter => AntiReplay::Counter,
-            AntiReplayMode::TimeBased => AntiReplay::TimeBased { window_ms: window(association)? },
+            AntiReplayMode::TimeBased => AntiReplay::TimeBased {
+                window_ms: window(association)?,
+            },
         },
         encapsulation: match spec.transform.encapsulation {
             Form::Udp => Encapsulation::Udp,
@@ -211,32 +323,4 @@ fn window(association: &SecurityAssociation) -> Result<u32, BuildError> {
         (None, Some(window)) => number("antiReplay.windowMilliseconds", window),
         (None, None) => Ok(DEFAULT_WINDOW_MS),
     }
-}
-
-/// The rule, and the rule for the way back where it needs one.
-fn both_ways(rule: &TrafficRule) -> Result<Vec<Rule>, ValueError> {
-    let there = Rule {
-        name: rule.name.clone(),
-        action: match rule.action {
-            ResourceAction::Permit => Action::Permit,
-            ResourceAction::Deny => Action::Deny,
-        },
-        protocol: flow::protocol_number(rule.protocol, rule.protocol_number),
-        source: flow::prefix(&rule.source)?,
-        destination: flow::prefix(&rule.destination)?,
-        source_ports: flow::ports(&rule.source_ports)?,
-        destination_ports: flow::ports(&rule.destination_ports)?,
-    };
-    if !is_mirrored(rule) {
-        return Ok(vec![there]);
-    }
-    let back = Rule {
-        name: format!("{}-mirror", there.name),
-        source: there.destination,
-        destination: there.source,
-        source_ports: there.destination_ports.clone(),
-        destination_ports: there.source_ports.clone(),
-        ..there.clone()
-    };
-    Ok(vec![there, back])
 }

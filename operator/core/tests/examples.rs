@@ -15,11 +15,25 @@ fn every_example_becomes_a_valid_policy() {
         for resource in &manifests.groups {
             let validated = group::validate(resource, &manifests.security_associations)
                 .unwrap_or_else(|errors| panic!("{file}: {errors:?}"));
-            assert!(validated.rejections.is_empty(), "{file}: {:?}", validated.rejections);
-            assert!(validated.warnings.is_empty(), "{file}: {:?}", validated.warnings);
+            assert!(
+                validated.rejections.is_empty(),
+                "{file}: {:?}",
+                validated.rejections
+            );
+            assert!(
+                validated.warnings.is_empty(),
+                "{file}: {:?}",
+                validated.warnings
+            );
             let built = policy::build(&validated).unwrap_or_else(|error| panic!("{file}: {error}"));
-            assert_eq!(policy::build(&validated).as_ref(), Ok(&built), "the same input gives the same policy");
-            built.validate().unwrap_or_else(|errors| panic!("{file}: {errors:?}"));
+            assert_eq!(
+                policy::build(&validated).as_ref(),
+                Ok(&built),
+                "the same input gives the same policy"
+            );
+            built
+                .validate()
+                .unwrap_or_else(|errors| panic!("{file}: {errors:?}"));
             if let RekeyTransport::Multicast { address, .. } = built.rekey.transport {
                 let first = &built.security_associations[0].rules[0];
                 assert_eq!(first.action, Action::Deny);
