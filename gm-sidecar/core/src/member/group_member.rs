@@ -120,7 +120,7 @@ impl GroupMember {
         if self
             .memberships
             .iter()
-            .any(|membership| membership.knows(spi))
+            .any(|membership| membership.knew(spi))
         {
             return;
         }

@@ -160,6 +160,11 @@ impl Membership {
         self.keys.contains(spi)
     }
 
+    /// Whether an SA of the group has this SPI or had it not long ago.
+    pub fn knew(&self, spi: Spi) -> bool {
+        self.keys.contains(spi) || self.keys.remembers(spi)
+    }
+
     /// Whether everything must be dropped because the group's policy is not known.
     pub fn is_closed(&self, mode: FailureMode) -> bool {
         mode == FailureMode::Closed && self.registered.is_none()

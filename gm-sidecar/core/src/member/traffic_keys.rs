@@ -5,6 +5,7 @@
 //! deactivation delay more. Without a successor an SA is used to the end of its lifetime; after
 //! that there is none, and what should be encrypted is dropped.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ const UNLIMITED: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A successor is missed this long before the end at the latest.
 const SOFT_MARGIN: Duration = Duration::from_secs(90);
+
+/// SPIs remembered after their keys are gone.
+const PAST_SPIS: usize = 256;
 
 /// Less time than this is not worth a registration.
 const SHORTEST_SOFT_MARGIN: Duration = Duration::from_millis(200);
@@ -105,6 +109,8 @@ pub(super) struct KeyTimes {
 #[derive(Default)]
 pub(super) struct TrafficKeys {
     keys: Vec<TrafficKey>,
+    /// SPIs that were ours, the oldest first.
+    past: VecDeque<Spi>,
 }
 
 impl TrafficKey {
@@ -275,9 +281,19 @@ impl TrafficKeys {
 
     /// Drops and wipes keys whose time is over; `true` when there were any.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
-        let before = self.keys.len();
-        self.keys.retain(|key| now < key.delete_at);
-        self.keys.len() != before
+        let over = self.keys.extract_if(.., |key| now >= key.delete_at);
+        let before = self.past.len();
+        self.past.extend(over.map(|key| key.spi));
+        let expired = self.past.len() != before;
+        while self.past.len() > PAST_SPIS {
+            self.past.pop_front();
+        }
+        expired
+    }
+
+    /// Whether an SA of the past had this SPI: whoever still uses it missed something, not we.
+    pub(super) fn remembers(&self, spi: Spi) -> bool {
+        self.past.contains(&spi)
     }
 
     /// When [`TrafficKeys::expire`] has something to do.

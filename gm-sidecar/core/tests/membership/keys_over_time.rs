@@ -7,6 +7,8 @@ use gikev2::wire::{Delete, EncryptionId, ProtocolId, RekeySpi, Spi as WireSpi, T
 use gm_core::data_plane::SecurityAssociation;
 use gm_core::member::{KeyPhase, MemberEventKind, RegistrationReason};
 
+use gm_core::sad::Spi;
+
 use super::group::Extra;
 use super::world::World;
 
@@ -217,6 +219,30 @@ fn without_rekeys_the_member_registers_before_its_last_key_ends_and_loses_nothin
         }
     )));
     assert!(sa(&world, 0x2000).activate_at <= world.now);
+}
+
+#[test]
+fn packets_under_a_key_of_the_past_cause_no_registration() {
+    let (mut world, _) = rekeyed();
+    world.run_for(seconds(60));
+    assert_eq!(world.spis(), [0x2000]);
+    let (here, there) = ("10.1.0.2", "10.1.0.9");
+    let address = |text: &str| text.parse().expect("address");
+    for _ in 0..5 {
+        world.member.handle_unknown_spi(
+            world.now,
+            Spi(0x1700),
+            address(there),
+            address(here),
+            &mut world.entropy,
+        );
+        world.run_for(seconds(5));
+    }
+    assert_eq!(
+        world.status().registrations,
+        1,
+        "an excluded member may still send"
+    );
 }
 
 #[test]
