@@ -1,7 +1,7 @@
 //! Every example is accepted by the admission rules and becomes a policy that the key servers accept.
 
 use keyserver_api::policy::{Action, RekeyTransport};
-use operator_core::{group, policy};
+use operator_core::{group, namespace, policy};
 
 #[test]
 fn every_example_becomes_a_valid_policy() {
@@ -12,6 +12,20 @@ fn every_example_becomes_a_valid_policy() {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(&path).expect("readable");
         let manifests = crds::load(&file, &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let judgement = namespace::validate(
+            &manifests.groups,
+            &manifests.security_associations,
+            &manifests.members,
+        );
+        let rejected: Vec<_> = judgement.rejections().map(ToString::to_string).collect();
+        assert_eq!(rejected, Vec::<String>::new(), "{file}");
+        assert!(
+            judgement
+                .groups
+                .iter()
+                .all(|group| !group.members.is_empty()),
+            "{file}: every group has members"
+        );
         for resource in &manifests.groups {
             let validated = group::validate(resource, &manifests.security_associations)
                 .unwrap_or_else(|errors| panic!("{file}: {errors:?}"));
