@@ -15,6 +15,8 @@ mod intermediate;
 mod opening;
 mod protected;
 mod registration;
+#[cfg(test)]
+mod rude_initiator;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

@@ -208,6 +208,43 @@ fn a_forged_refusal_does_not_end_the_attempt_when_the_real_answer_comes() {
 }
 
 #[test]
+fn an_answer_that_was_not_offered_is_ignored_and_the_real_one_believed() {
+    let mut pair = Pair::new(member_config(), server_config());
+    pair.collect();
+    // The key server's answer, read off the wire and changed: no key wrap, or a doubled transform.
+    pair.run_for(Duration::from_millis(6));
+    let genuine = pair
+        .wire
+        .iter()
+        .find(|sighting| !sighting.to_server)
+        .expect("an answer")
+        .payload
+        .clone();
+    let message = Message::parse(&genuine).expect("a message");
+    let changes: [fn(&mut gikev2::wire::Proposal); 3] = [
+        |answer| {
+            answer.transforms.pop();
+        },
+        |answer| answer.transforms.push(answer.transforms[0].clone()),
+        |answer| answer.number = 9,
+    ];
+    for change in changes {
+        let mut payloads = message.clear.clone();
+        let Payload::SecurityAssociation(answer) = &mut payloads[0] else {
+            panic!("SA comes first")
+        };
+        change(&mut answer.proposals[0]);
+        let forged = write_clear(&message.header, &payloads).expect("a message");
+        pair.inject_to_member(&forged);
+        assert!(
+            pair.member.poll_transmit().is_none(),
+            "nothing follows from it"
+        );
+    }
+    pair.registered();
+}
+
+#[test]
 fn no_common_algorithm_is_said_so() {
     let mut member = member_config();
     member.key_exchanges = vec![KeyExchangeChoice::P256];

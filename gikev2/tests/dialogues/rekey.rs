@@ -88,6 +88,20 @@ fn rekeys_signed_with_rsa_pss_and_ed25519_are_accepted() {
 }
 
 #[test]
+fn after_its_lifetime_a_rekey_sa_takes_nothing_and_is_forgotten() {
+    let signer = ed25519_private_key();
+    let (pair, mut receiver) = member(&signer, 5);
+    let end = receiver.expires().expect("a lifetime");
+    assert_eq!(end, pair.now + Duration::from_secs(86_400));
+    let error = refused(&mut receiver, end, &reference());
+    assert_eq!(error, RekeyError::UnknownSpi { announced: false });
+    assert_eq!(receiver.poll_timeout().map(|(due, _)| due), Some(end));
+    receiver.handle_timeout(end);
+    assert!(!receiver.owns(&reference()));
+    assert_eq!((receiver.expires(), receiver.current()), (None, None));
+}
+
+#[test]
 fn old_and_repeated_message_ids_are_refused() {
     let signer = ed25519_private_key();
     let (pair, mut receiver) = member(&signer, 5);
