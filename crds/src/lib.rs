@@ -2,7 +2,7 @@
 //! reader for the YAML that users write.
 //!
 //! The types decide everything else. [`generate`] turns them into manifests for the API server, [`check`] applies the
-//! same schema and the same CEL rules without an API server, [`load`] reads files through these checks, and
+//! same schema and the same CEL rules without an API server, [`load()`] reads files through these checks, and
 //! [`reference_markdown`] turns the field documentation into a page.
 
 // The derive for schemas repeats each type, with its visibility, inside a function.
