@@ -1,6 +1,8 @@
 //! ESP of our packet path against tools that share no code with it: scapy opens what we seal, we open what scapy
 //! seals, and tshark, given the key, finds our ICV good.
 
+#[path = "support/filter.rs"]
+mod filter;
 #[path = "support/ip.rs"]
 mod ip;
 #[path = "support/tools.rs"]
@@ -150,7 +152,7 @@ fn sealed(installed: &Installed, inner: &[Vec<u8>]) -> Vec<Vec<u8>> {
 /// What scapy, as `e2e/interop/esp.py` drives it, makes of a packet.
 fn scapy(job: &serde_json::Value, answer: &str) -> Vec<u8> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/interop/esp.py");
-    let output = tools::run(Command::new(PYTHON).arg(script), job.to_string().as_bytes());
+    let output = filter::run(Command::new(PYTHON).arg(script), job.to_string().as_bytes());
     let output: serde_json::Value = serde_json::from_slice(&output).expect("the script answers JSON");
     hex::decode(output[answer].as_str().expect("hex")).expect("hex")
 }

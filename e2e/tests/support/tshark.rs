@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::tools;
+use super::filter;
 
 /// Fields of each packet, as tshark names and prints them; a field that occurs several times in a packet is joined
 /// with commas.
@@ -37,7 +37,7 @@ pub(crate) fn dissect(
     for field in fields {
         command.args(["-e", field]);
     }
-    let output = String::from_utf8(tools::run(&mut command, b"")).expect("tshark prints text");
+    let output = String::from_utf8(filter::run(&mut command, b"")).expect("tshark prints text");
     output.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect()
 }
 
