@@ -99,7 +99,10 @@ impl Traffic {
         if plan.to.1.is_multicast() {
             join(&receiving, plan.to.1)?;
         }
-        let sending = socket_in(&plan.from.0, SocketAddr::new(plan.from.1, 0))?;
+        // A socket bound to an address of its own sends multicast straight out of the interface that has the address,
+        // past all routes (and the guard then drops it): leave the choice to the routes.
+        let from = if plan.to.1.is_multicast() { unspecified_like(plan.to.1) } else { plan.from.1 };
+        let sending = socket_in(&plan.from.0, SocketAddr::new(from, 0))?;
         if plan.to.1.is_multicast() {
             SockRef::from(&sending).set_multicast_ttl_v4(16).context("multicast hop limit")?;
         }
@@ -170,9 +173,15 @@ fn socket_in(namespace: &str, address: SocketAddr) -> Result<UdpSocket> {
 
 fn listen_address(to: SocketAddr) -> SocketAddr {
     match to.ip() {
-        IpAddr::V4(address) if address.is_multicast() => SocketAddr::new(IpAddr::from([0, 0, 0, 0]), to.port()),
-        IpAddr::V6(address) if address.is_multicast() => SocketAddr::new(IpAddr::from([0_u16; 8]), to.port()),
+        address if address.is_multicast() => SocketAddr::new(unspecified_like(address), to.port()),
         _ => to,
+    }
+}
+
+fn unspecified_like(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::from([0, 0, 0, 0]),
+        IpAddr::V6(_) => IpAddr::from([0_u16; 8]),
     }
 }
 

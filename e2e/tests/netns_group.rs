@@ -132,7 +132,7 @@ fn without_key_servers_traffic_goes_on_until_the_staged_key_ends_and_then_drops(
     }
     // The staged key takes over although no key server is left.
     Rig::wait_for("the staged key", LIMIT, || Ok((rig.active_spi("m-1")? != first).then_some(()))).expect("staged");
-    assert_eq!(traffic.sent() - traffic.received() < 100, true, "{} of {}", traffic.received(), traffic.sent());
+    assert!(traffic.sent() - traffic.received() < 100, "{} of {}", traffic.received(), traffic.sent());
     // Then the last key ends, and packets stop to arrive.
     Rig::wait_for("the last key to end", Duration::from_secs(60), || {
         Ok(rig.active_spi("m-1")?.is_none().then_some(()))

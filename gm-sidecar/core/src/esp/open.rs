@@ -27,7 +27,7 @@ impl Envelope {
     #[inline]
     pub fn parse(packet: &[u8]) -> Option<Self> {
         const SMALLEST: usize = HEADER + 4 + ICV;
-        if packet.len() < SMALLEST || packet.len() % 4 != 0 {
+        if packet.len() < SMALLEST || !packet.len().is_multiple_of(4) {
             return None;
         }
         let head: &[u8; HEADER] = packet.first_chunk()?;

@@ -58,7 +58,7 @@ fn lower(transport: &mut [u8], at: usize, limit: u16) -> bool {
     let after = limit.to_be_bytes();
     transport[at..at + 2].copy_from_slice(&after);
     // A word at an odd place straddles two checksum words; swapping its octets accounts for it.
-    let (before, after) = if at % 2 == 0 {
+    let (before, after) = if at.is_multiple_of(2) {
         (before, after)
     } else {
         ([before[1], before[0]], [after[1], after[0]])
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(options.len() % 4, 0);
         let mut packet = hex::decode("4500000000004000400600000a0000010a000002").expect("hex");
         packet.extend([0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0]);
-        packet.extend([((20 + options.len()) / 4 << 4) as u8, SYN, 0xff, 0xff, 0, 0, 0, 0]);
+        packet.extend([(((20 + options.len()) / 4) << 4) as u8, SYN, 0xff, 0xff, 0, 0, 0, 0]);
         packet.extend(options);
         let length = packet.len() as u16;
         packet[2..4].copy_from_slice(&length.to_be_bytes());
