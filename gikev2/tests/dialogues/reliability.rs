@@ -292,6 +292,27 @@ fn the_member_can_delete_probe_leave_and_register_again() {
 }
 
 #[test]
+fn an_old_answer_is_not_taken_for_the_answer_to_a_new_request() {
+    let mut pair = Pair::new(member_config(), server_config());
+    pair.registered();
+    let old = pair
+        .wire
+        .iter()
+        .rfind(|sighting| !sighting.to_server)
+        .expect("an answer")
+        .payload
+        .clone();
+    let parameters = crate::support::registration_parameters();
+    assert!(
+        pair.member
+            .register(pair.now, parameters, &mut pair.entropy)
+    );
+    pair.inject_to_member(&old);
+    assert!(pair.member.poll_event().is_none());
+    pair.registered();
+}
+
+#[test]
 fn a_probe_of_a_dead_key_server_fails() {
     let mut pair = Pair::new(member_config(), server_config());
     pair.registered();
