@@ -6,7 +6,7 @@ use gikev2::crypto::aead::{AeadAlgorithm, AeadKey, OpenError};
 use gikev2::crypto::digest::sha256;
 use gikev2::crypto::key_exchange::{KeyExchangeError, PendingKeyExchange, is_supported, respond};
 use gikev2::crypto::prf::Prf;
-use gikev2::wire::{EncryptionId, KeyExchangeMethod, PrfId, private};
+use gikev2::wire::{Attribute, EncryptionId, KeyExchangeMethod, PrfId, private};
 
 /// Gives out prepared octets, and then zeros.
 struct Prepared(Vec<u8>);
@@ -323,6 +323,12 @@ fn only_known_ciphers_with_their_own_key_length_are_taken() {
             assert!(AeadKey::new(algorithm, &vec![0; length]).is_err());
         }
     }
+    let mut strange = AeadAlgorithm::AesGcm256.transform();
+    strange.attributes.push(Attribute::Short {
+        attribute_type: 99,
+        value: 1,
+    });
+    assert_eq!(AeadAlgorithm::from_transform(&strange), None);
     for (id, bits) in [
         (EncryptionId::AES_GCM_16, None),
         (EncryptionId::AES_GCM_16, Some(192)),

@@ -48,8 +48,12 @@ pub enum AeadError {
 }
 
 impl AeadAlgorithm {
-    /// The cipher of an encryption transform; `None` for those we do not have.
+    /// The cipher of an encryption transform; `None` for those we do not have, and for those with an attribute we do
+    /// not know (RFC 7296 §3.3.6).
     pub fn from_transform(transform: &Transform) -> Option<Self> {
+        if transform.has_unknown_attribute() {
+            return None;
+        }
         Self::from_id(EncryptionId(transform.id), transform.key_length())
     }
 
