@@ -7,6 +7,7 @@
 //!
 //! RFC 9838 §2.3 (registration), §2.4 (rekey), §2.4.1.4 (roll-over), §2.4.3 (deletion).
 
+mod keep_alive;
 mod registration;
 mod rekeying;
 
@@ -19,6 +20,8 @@ use gikev2::Transmit;
 use gikev2::initiator::Initiator;
 use gikev2::rekey::receiver::Receiver;
 use gikev2::wire::GroupSecurityAssociation;
+
+use keep_alive::KeepAlive;
 
 use super::event::{MemberEvent, MemberEventKind, RegistrationReason};
 use super::jitter::{self, BackOff};
@@ -48,6 +51,7 @@ pub struct Membership {
     /// When to register again because the KEK nears its end.
     rekey_soft: Option<Instant>,
     rekey_group: Option<SocketAddr>,
+    keep_alive: Option<KeepAlive>,
     pseudotime: Estimate,
     sender_ids: VecDeque<u32>,
     registered: Option<Registered>,
@@ -123,6 +127,7 @@ impl Membership {
             receiver: None,
             rekey_soft: None,
             rekey_group: None,
+            keep_alive: None,
             pseudotime: Estimate::default(),
             sender_ids: VecDeque::new(),
             registered: None,
@@ -183,6 +188,7 @@ impl Membership {
             self.settle(now);
         }
         self.notice_lost_keys(now);
+        self.keep_path_open(now);
         if !self.is_registering() {
             self.check_soft_limits(now);
             if self.next_attempt.is_some_and(|(at, _)| at <= now) {
@@ -204,6 +210,8 @@ impl Membership {
         let session = self.session.as_ref();
         consider(session.and_then(|session| session.initiator.poll_timeout()));
         consider(self.receiver.as_ref().and_then(Receiver::poll_timeout));
+        let keep_alive = self.keep_alive.as_ref();
+        consider(keep_alive.map(|path| (path.due, "keep-alive")));
         consider(self.keys.next_end().map(|at| (at, "end of a traffic key")));
         if !self.is_registering() {
             consider(self.next_attempt.map(|(at, reason)| (at, reason.label())));

@@ -202,3 +202,21 @@ fn leaving_tells_the_key_server() {
     assert_eq!(world.left.len(), 1);
     assert!(world.has_event(|event| *event == MemberEventKind::Left));
 }
+
+#[test]
+fn behind_a_translator_the_way_to_every_key_server_is_kept_open() {
+    let mut world = World::new(2);
+    world.translated = Some("203.0.113.1:1".parse().expect("address"));
+    world.run_until_registered();
+    let registered = world.now;
+    world.run_for(seconds(65));
+    let to_second: Vec<_> = world
+        .keep_alives
+        .iter()
+        .filter(|(_, server)| *server == "172.20.1.2:4500".parse().expect("address"))
+        .map(|(at, _)| (*at - registered).as_secs())
+        .collect();
+    assert_eq!(to_second.len(), 3, "{:?}", world.keep_alives);
+    assert_eq!(world.keep_alives.len(), 6);
+    assert!(World::registered(1).keep_alives.is_empty());
+}

@@ -77,6 +77,10 @@ pub(crate) struct World {
     pub(crate) attempts: Vec<(Instant, SocketAddr)>,
     /// Members who said that they leave.
     pub(crate) left: Vec<Identification>,
+    /// The member's address as the key servers see it, when a translator is in between.
+    pub(crate) translated: Option<SocketAddr>,
+    /// Where keep-alives went, and when.
+    pub(crate) keep_alives: Vec<(Instant, SocketAddr)>,
     /// Acknowledgements of rekeys, as sent.
     pub(crate) acknowledgements: Vec<Vec<u8>>,
     in_flight: BTreeMap<(Instant, u64), Flight>,
@@ -152,6 +156,8 @@ impl World {
             events: Vec::new(),
             attempts: Vec::new(),
             left: Vec::new(),
+            translated: None,
+            keep_alives: Vec::new(),
             acknowledgements: Vec::new(),
             in_flight: BTreeMap::new(),
             serial: 0,
@@ -255,6 +261,9 @@ impl World {
             let mut quiet = true;
             while let Some(transmit) = self.member.poll_transmit() {
                 quiet = false;
+                if transmit.payload == [0xff] {
+                    self.keep_alives.push((self.now, transmit.remote));
+                }
                 if transmit.payload.get(18) == Some(&240) {
                     self.acknowledgements.push(transmit.payload.clone());
                 }
@@ -320,7 +329,14 @@ impl World {
     }
 
     fn deliver(&mut self, flight: Flight) {
-        let (local, remote) = (flight.destination, flight.source);
+        let (mut local, mut remote) = (flight.destination, flight.source);
+        if let Some(translated) = self.translated {
+            if flight.to_server {
+                remote.set_ip(translated.ip());
+            } else {
+                local.set_ip(member_address().ip());
+            }
+        }
         if !flight.to_server {
             self.member.handle_datagram(
                 self.now,
@@ -335,7 +351,7 @@ impl World {
         let server = self
             .servers
             .iter_mut()
-            .find(|server| server.address == local);
+            .find(|server| server.address.ip() == local.ip());
         if let Some(server) = server.filter(|server| server.up) {
             server.heard += 1;
             server.responder.handle_datagram(

@@ -148,6 +148,8 @@ impl Membership {
             match event {
                 Event::Registered(registration) => {
                     session.registering = false;
+                    let (local, _) = session.initiator.addresses();
+                    self.note_path(now, local);
                     self.handle_registered(now, key_server, *registration, entropy);
                 }
                 Event::Refused(refusal) => {
