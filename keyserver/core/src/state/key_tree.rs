@@ -4,7 +4,7 @@
 
 use gikev2::Entropy;
 use gikev2::rekey::key_tree::{
-    DEPTH, KEY_LENGTH, KeyTree, KeyTreeError, Position, TreeChange, TreeNode,
+    DEPTH, KEY_LENGTH, KeyTree, KeyTreeError, LEAVES, Position, TreeChange, TreeNode,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -95,12 +95,16 @@ impl From<&TreeChange> for TreeUpdate {
 
 /// The tree of one group.
 #[derive(Default)]
-pub struct GroupTree(KeyTree);
+pub struct GroupTree {
+    tree: KeyTree,
+    /// Every leaf below this one is in use. Only saves looking; the lowest free leaf is the same whatever it is.
+    used_below: u32,
+}
 
 impl GroupTree {
     /// The tree.
     pub fn tree(&self) -> &KeyTree {
-        &self.0
+        &self.tree
     }
 
     /// A second tree of the same content, to plan on.
@@ -108,29 +112,33 @@ impl GroupTree {
     /// # Errors
     /// None in practice: what was exported can be imported.
     pub fn duplicate(&self) -> Result<KeyTree, KeyTreeError> {
-        let nodes = self.0.export().map(|(position, key_id, key)| TreeNode {
+        let nodes = self.tree.export().map(|(position, key_id, key)| TreeNode {
             position,
             key_id,
             key: key.duplicate(),
         });
-        KeyTree::import(nodes, self.0.next_key_id())
+        KeyTree::import(nodes, self.tree.next_key_id())
     }
 
     /// Puts a member on a free leaf with keys made from `entropy`; the leaf, or `None` when the tree is full.
     pub(crate) fn join(&mut self, entropy: &SecretBytes) -> Option<u32> {
-        let leaf = self.0.free_leaf()?;
-        let change = self.0.plan_join(leaf, &mut Supplied::new(entropy)?).ok()?;
-        self.0.apply(&change).ok()?;
+        let leaf = (self.used_below..LEAVES).find(|leaf| !self.tree.contains(*leaf))?;
+        self.used_below = leaf;
+        let change = self
+            .tree
+            .plan_join(leaf, &mut Supplied::new(entropy)?)
+            .ok()?;
+        self.tree.apply(&change).ok()?;
         Some(leaf)
     }
 
     /// Gives the member on `leaf` a new leaf key made from `entropy`. Its inner keys stay: it knew them before.
     pub(crate) fn rejoin(&mut self, leaf: u32, entropy: &SecretBytes) -> Option<()> {
         let position = Position::leaf(leaf);
-        if !self.0.contains(leaf) {
+        if !self.tree.contains(leaf) {
             return None;
         }
-        let key_id = self.0.next_key_id();
+        let key_id = self.tree.next_key_id();
         let mut key = vec![0; KEY_LENGTH];
         Supplied::new(entropy)?.fill(&mut key);
         let change = TreeChange {
@@ -143,37 +151,47 @@ impl GroupTree {
                 key: gikev2::Secret::new(key),
             }],
         };
-        self.0.apply(&change).ok()
+        self.tree.apply(&change).ok()
     }
 
     /// Carries out a planned change.
     pub(crate) fn apply(&mut self, update: &TreeUpdate) -> Result<(), KeyTreeError> {
-        self.0.apply(&update.to_change())
+        self.tree.apply(&update.to_change())?;
+        self.used_below = update.removed_leaves().fold(self.used_below, u32::min);
+        Ok(())
     }
 }
 
 impl Clone for GroupTree {
     fn clone(&self) -> Self {
-        Self(self.duplicate().expect("an exported tree can be imported"))
+        Self {
+            tree: self.duplicate().expect("an exported tree can be imported"),
+            used_below: self.used_below,
+        }
     }
 }
 
 impl std::fmt::Debug for GroupTree {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "GroupTree({} leaves)", self.0.leaves().count())
+        write!(
+            formatter,
+            "GroupTree({} leaves)",
+            self.tree.leaves().count()
+        )
     }
 }
 
 impl PartialEq for GroupTree {
     fn eq(&self, other: &Self) -> bool {
-        self.0.next_key_id() == other.0.next_key_id() && self.0.export().eq(other.0.export())
+        self.tree.next_key_id() == other.tree.next_key_id()
+            && self.tree.export().eq(other.tree.export())
     }
 }
 
 impl Serialize for GroupTree {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let nodes: Vec<_> = self
-            .0
+            .tree
             .export()
             .map(|(position, key_id, key)| StoredNode {
                 level: position.level,
@@ -182,7 +200,7 @@ impl Serialize for GroupTree {
                 key: SecretBytes::from(key),
             })
             .collect();
-        (self.0.next_key_id(), nodes).serialize(serializer)
+        (self.tree.next_key_id(), nodes).serialize(serializer)
     }
 }
 
@@ -190,7 +208,10 @@ impl<'de> Deserialize<'de> for GroupTree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (next_key_id, nodes) = <(u32, Vec<StoredNode>)>::deserialize(deserializer)?;
         KeyTree::import(nodes.iter().map(StoredNode::to_node), next_key_id)
-            .map(Self)
+            .map(|tree| Self {
+                tree,
+                used_below: 0,
+            })
             .map_err(serde::de::Error::custom)
     }
 }

@@ -174,3 +174,69 @@ fn a_full_sender_id_space_begins_a_new_epoch_with_all_keys_new() {
     assert!(world.member(1).keys.keys().all(|spi| !old.contains(spi)));
     assert_eq!(world.status().epoch, 2);
 }
+
+#[test]
+fn a_full_tree_refuses_until_the_places_of_those_that_left_are_free_again() {
+    use keyserver_core::command::{Action, Command, CommandKey, Register};
+    use keyserver_core::identity::MemberIdentity;
+    use keyserver_core::outcome::{Outcome, Refused};
+    use keyserver_core::secret::SecretBytes;
+    use keyserver_core::server::AdminRequest;
+
+    let mut world = World::new(1, 10);
+    let mut policy = policy();
+    policy.security_associations[0].lifetime_ms = 3_600_000;
+    policy.rekey.batch_size = 1_000;
+    policy.rekey.retransmit_attempts = 0;
+    policy.rekey.eviction_threshold = 1;
+    world.put_policy(&policy).expect("accepted");
+    world.settle();
+    let mut number = 0_u32;
+    let mut time = world.primary().state().time();
+    let mut register = |world: &mut World| {
+        number += 1;
+        time = time.plus_millis(1);
+        let address = std::net::SocketAddr::from(([10, 200, 0, 1], 848));
+        let mut key = [0; 16];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        let action = Action::Register(Box::new(Register {
+            group_id: crate::world::GROUP_ID,
+            identity: MemberIdentity::new(
+                &gikev2::wire::Identification::fqdn(&format!("m-{number}")),
+                None,
+            ),
+            sender_ids: 1,
+            local: address,
+            remote: address,
+            acknowledges: true,
+            acknowledgement_key: SecretBytes::new(vec![0; 32]),
+            tree_entropy: SecretBytes::random(224, &mut world.entropy),
+            key_server: String::new(),
+        }));
+        let command = Command {
+            key: CommandKey(key),
+            time,
+            unix_ms: 0,
+            proposer: String::new(),
+            action,
+        };
+        world.commit(&command)
+    };
+    for _ in 0..16_384 {
+        assert!(matches!(register(&mut world), Outcome::Registered { .. }));
+    }
+    assert_eq!(register(&mut world), Outcome::Refused(Refused::GroupFull));
+    // Nobody answers, so all are forgotten; the next key encryption key frees their leaves.
+    let group = crate::world::GROUP.to_owned();
+    let request = AdminRequest::Rekey {
+        group,
+        replace: false,
+        key_encryption_key: false,
+    };
+    world.admin(request).expect("a rekey");
+    world.advance(Duration::from_secs(3));
+    assert_eq!(world.status().members, 0);
+    assert_eq!(register(&mut world), Outcome::Refused(Refused::GroupFull));
+    world.advance(Duration::from_secs(1));
+    assert!(matches!(register(&mut world), Outcome::Registered { .. }));
+}

@@ -243,6 +243,13 @@ impl World {
         member.register(self.now, server_address(node), &mut self.entropy);
     }
 
+    /// Commits a command that no node of this world proposed.
+    pub(crate) fn commit(&mut self, command: &Command) -> Outcome {
+        self.log.push(command.encode().expect("a command"));
+        self.apply_log();
+        self.outcomes.last().expect("an outcome").clone()
+    }
+
     /// Hands an administrator's request to a node without waiting for the answer.
     pub(crate) fn ask(&mut self, node: usize, request: AdminRequest) {
         // Refusals show in what happens next.
