@@ -46,7 +46,9 @@ impl Watch {
 /// The file of an example.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples")
+        .join(name)
 }
 
 impl Rig {
@@ -62,11 +64,25 @@ impl Rig {
     ///
     /// # Errors
     /// What `lab up` says.
-    pub fn up_with(file: &Path, name: &str, members: Option<u16>, progress: &mut Progress) -> Result<Self> {
+    pub fn up_with(
+        file: &Path,
+        name: &str,
+        members: Option<u16>,
+        progress: &mut Progress,
+    ) -> Result<Self> {
         let name: LabName = name.parse()?;
         down::down(&name)?;
-        let options = UpOptions { file: file.to_owned(), name: Some(name.clone()), members, keep: false };
-        Ok(Self { lab: up(&options, progress)?, name, resources: None })
+        let options = UpOptions {
+            file: file.to_owned(),
+            name: Some(name.clone()),
+            members,
+            keep: false,
+        };
+        Ok(Self {
+            lab: up(&options, progress)?,
+            name,
+            resources: None,
+        })
     }
 
     /// Brings a lab up from an example with all its times multiplied by `scale`.
@@ -90,7 +106,11 @@ impl Rig {
     /// The first group's name.
     #[must_use]
     pub fn group(&self) -> String {
-        self.lab.groups.first().map(|group| group.policy.name.clone()).unwrap_or_default()
+        self.lab
+            .groups
+            .first()
+            .map(|group| group.policy.name.clone())
+            .unwrap_or_default()
     }
 
     /// Every member.
@@ -110,7 +130,18 @@ impl Rig {
             let mut children = Vec::new();
             for to in members.iter().filter(|to| to.name != from.name) {
                 let child = Command::new("ip")
-                    .args(["netns", "exec", &from.namespace, "ping", "-n", "-q", "-c", "1", "-W", "3"])
+                    .args([
+                        "netns",
+                        "exec",
+                        &from.namespace,
+                        "ping",
+                        "-n",
+                        "-q",
+                        "-c",
+                        "1",
+                        "-W",
+                        "3",
+                    ])
                     .arg(to.addresses.ipv4.to_string())
                     .stdin(Stdio::null())
                     .stdout(Stdio::null())
@@ -160,7 +191,13 @@ impl Rig {
     ///
     /// # Errors
     /// When a namespace cannot be entered.
-    pub fn multicast(&self, from: &str, to: &str, group: std::net::IpAddr, rate: u32) -> Result<Traffic> {
+    pub fn multicast(
+        &self,
+        from: &str,
+        to: &str,
+        group: std::net::IpAddr,
+        rate: u32,
+    ) -> Result<Traffic> {
         let (from, to) = (self.lab.node(from)?, self.lab.node(to)?);
         Traffic::start(&traffic::Plan {
             from: (from.namespace.clone(), from.addresses.ipv4.into()),
@@ -177,8 +214,9 @@ impl Rig {
     /// What the key servers say.
     pub fn rekey(&self, request: &RekeyRequest) -> Result<u64> {
         let group = self.group();
-        let accepted = Admin::new(&self.name)?
-            .group_call(&self.lab, &group, async |client| client.rekey(&group, request).await)?;
+        let accepted = Admin::new(&self.name)?.group_call(&self.lab, &group, async |client| {
+            client.rekey(&group, request).await
+        })?;
         Ok(accepted.generation)
     }
 
@@ -188,9 +226,12 @@ impl Rig {
     /// What the key servers say.
     pub fn evict(&self, member: &str) -> Result<()> {
         let group = self.group();
-        let request = EvictRequest { member: self.lab.node(member)?.identity.clone() };
-        Admin::new(&self.name)?
-            .group_call(&self.lab, &group, async |client| client.evict(&group, &request).await)?;
+        let request = EvictRequest {
+            member: self.lab.node(member)?.identity.clone(),
+        };
+        Admin::new(&self.name)?.group_call(&self.lab, &group, async |client| {
+            client.evict(&group, &request).await
+        })?;
         Ok(())
     }
 
@@ -199,12 +240,19 @@ impl Rig {
     /// # Errors
     /// When nobody is primary.
     pub fn primary(&self) -> Result<(String, GroupStatus)> {
-        let status = node_control::primary(&self.lab, &self.group())?.context("no key server is primary")?;
+        let status =
+            node_control::primary(&self.lab, &self.group())?.context("no key server is primary")?;
         if status.role != ServerRole::Primary {
             bail!("{} is not primary", status.name);
         }
-        let group = status.groups.into_iter().find(|group| group.name == self.group());
-        Ok((status.name, group.context("the primary does not know the group")?))
+        let group = status
+            .groups
+            .into_iter()
+            .find(|group| group.name == self.group());
+        Ok((
+            status.name,
+            group.context("the primary does not know the group")?,
+        ))
     }
 
     /// Kills a node's process with SIGKILL.
@@ -237,7 +285,10 @@ impl Rig {
     /// When it does not answer.
     pub fn active_spi(&self, name: &str) -> Result<Option<String>> {
         let status = self.member(name)?;
-        let keys = status["groups"][0]["trafficKeys"].as_array().cloned().unwrap_or_default();
+        let keys = status["groups"][0]["trafficKeys"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         Ok(keys
             .iter()
             .find(|key| key["phase"] == "active")
@@ -252,7 +303,11 @@ impl Rig {
         self.members().iter().try_fold(0, |sum, node| {
             let status = self.member(&node.name)?;
             let groups = status["groups"].as_array().cloned().unwrap_or_default();
-            Ok(sum + groups.iter().filter_map(|group| group["registrations"].as_u64()).sum::<u64>())
+            Ok(sum
+                + groups
+                    .iter()
+                    .filter_map(|group| group["registrations"].as_u64())
+                    .sum::<u64>())
         })
     }
 
@@ -260,7 +315,11 @@ impl Rig {
     ///
     /// # Errors
     /// At the deadline, with the last reason.
-    pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    pub fn wait_for<T>(
+        what: &str,
+        limit: Duration,
+        mut look: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
         let deadline = Instant::now() + limit;
         loop {
             let last = match look() {

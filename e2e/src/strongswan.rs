@@ -30,7 +30,10 @@ impl Charon {
         for name in ["x509", "x509ca", "private", "pkcs8", "rsa", "ecdsa"] {
             fs::create_dir_all(directory.path().join(name))?;
         }
-        fs::write(directory.path().join("strongswan.conf"), strongswan_conf(directory.path()))?;
+        fs::write(
+            directory.path().join("strongswan.conf"),
+            strongswan_conf(directory.path()),
+        )?;
         fs::write(directory.path().join("swanctl.conf"), swanctl)?;
         for (name, content) in files {
             fs::write(directory.path().join(name), content)?;
@@ -42,7 +45,11 @@ impl Charon {
             .stderr(log)
             .spawn()
             .context("start charon-systemd")?;
-        let mut charon = Self { namespace: namespace.to_owned(), directory, process };
+        let mut charon = Self {
+            namespace: namespace.to_owned(),
+            directory,
+            process,
+        };
         charon.wait_for_socket()?;
         charon.swanctl(&["--load-all"])?;
         Ok(charon)
@@ -59,8 +66,9 @@ impl Charon {
             .arg(self.uri())
             .output()
             .context("start swanctl")?;
-        let printed =
-            [output.stdout, output.stderr].map(|octets| String::from_utf8_lossy(&octets).into_owned()).concat();
+        let printed = [output.stdout, output.stderr]
+            .map(|octets| String::from_utf8_lossy(&octets).into_owned())
+            .concat();
         if !output.status.success() {
             bail!("swanctl {}: {printed}\n{}", arguments.join(" "), self.log());
         }

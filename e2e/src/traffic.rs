@@ -101,10 +101,16 @@ impl Traffic {
         }
         // A socket bound to an address of its own sends multicast straight out of the interface that has the address,
         // past all routes (and the guard then drops it): leave the choice to the routes.
-        let from = if plan.to.1.is_multicast() { unspecified_like(plan.to.1) } else { plan.from.1 };
+        let from = if plan.to.1.is_multicast() {
+            unspecified_like(plan.to.1)
+        } else {
+            plan.from.1
+        };
         let sending = socket_in(&plan.from.0, SocketAddr::new(from, 0))?;
         if plan.to.1.is_multicast() {
-            SockRef::from(&sending).set_multicast_ttl_v4(16).context("multicast hop limit")?;
+            SockRef::from(&sending)
+                .set_multicast_ttl_v4(16)
+                .context("multicast hop limit")?;
         }
         receiving.set_read_timeout(Some(Duration::from_millis(100)))?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -121,7 +127,12 @@ impl Traffic {
                 sent
             })
         };
-        Ok(Self { stop, progress, sender, receiver })
+        Ok(Self {
+            stop,
+            progress,
+            sender,
+            receiver,
+        })
     }
 
     /// Packets sent so far.
@@ -142,12 +153,22 @@ impl Traffic {
     /// When a socket failed for another reason than a dropped packet.
     pub fn stop(self) -> Result<Report> {
         self.stop.store(true, Ordering::Release);
-        let sent = self.sender.join().map_err(|_| anyhow!("the sender panicked"))??;
-        let received = self.receiver.join().map_err(|_| anyhow!("the receiver panicked"))??;
+        let sent = self
+            .sender
+            .join()
+            .map_err(|_| anyhow!("the sender panicked"))??;
+        let received = self
+            .receiver
+            .join()
+            .map_err(|_| anyhow!("the receiver panicked"))??;
         Ok(Report {
             sent: sent.sent,
             refused: sent.refused,
-            received: received.seen.iter().map(|word| u64::from(word.count_ones())).sum(),
+            received: received
+                .seen
+                .iter()
+                .map(|word| u64::from(word.count_ones()))
+                .sum(),
             repeated: received.repeated,
             longest_gap: received.longest_gap,
         })
@@ -159,11 +180,16 @@ fn socket_in(namespace: &str, address: SocketAddr) -> Result<UdpSocket> {
     let namespace = namespace.to_owned();
     std::thread::spawn(move || -> Result<UdpSocket> {
         namespace::enter(&namespace)?;
-        let socket = UdpSocket::bind(address).with_context(|| format!("bind {address} in {namespace}"))?;
+        let socket =
+            UdpSocket::bind(address).with_context(|| format!("bind {address} in {namespace}"))?;
         let options = SockRef::from(&socket);
         // The plain options are capped by the system; as root the forced ones are not.
         nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBufForce, &BUFFER)
-            .or_else(|_| options.set_recv_buffer_size(BUFFER).map_err(|_| nix::errno::Errno::EPERM))
+            .or_else(|_| {
+                options
+                    .set_recv_buffer_size(BUFFER)
+                    .map_err(|_| nix::errno::Errno::EPERM)
+            })
             .context("receive buffer")?;
         Ok(socket)
     })
@@ -194,7 +220,13 @@ fn join(socket: &UdpSocket, group: IpAddr) -> Result<()> {
 }
 
 /// Sends what is due at every tick, so that a late wake-up is made up for.
-fn send(socket: &UdpSocket, to: SocketAddr, plan: &Plan, stop: &AtomicBool, progress: &Progress) -> io::Result<Sent> {
+fn send(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    plan: &Plan,
+    stop: &AtomicBool,
+    progress: &Progress,
+) -> io::Result<Sent> {
     let mut packet = vec![0; plan.size.max(CANARY.len() + 8)];
     packet[..CANARY.len()].copy_from_slice(CANARY);
     let start = Instant::now();
@@ -214,7 +246,10 @@ fn send(socket: &UdpSocket, to: SocketAddr, plan: &Plan, stop: &AtomicBool, prog
         progress.sent.store(next, Ordering::Relaxed);
         std::thread::sleep(TICK);
     }
-    Ok(Sent { sent: next, refused })
+    Ok(Sent {
+        sent: next,
+        refused,
+    })
 }
 
 fn is_refusal(error: &io::Error) -> bool {
@@ -230,7 +265,11 @@ fn is_refusal(error: &io::Error) -> bool {
 
 fn receive(socket: &UdpSocket, progress: &Progress) -> io::Result<Received> {
     let mut packet = vec![0; 65_536];
-    let mut received = Received { seen: Vec::new(), repeated: 0, longest_gap: Duration::ZERO };
+    let mut received = Received {
+        seen: Vec::new(),
+        repeated: 0,
+        longest_gap: Duration::ZERO,
+    };
     let mut last: Option<Instant> = None;
     let mut ended: Option<Instant> = None;
     let mut distinct = 0;
@@ -251,7 +290,11 @@ fn receive(socket: &UdpSocket, progress: &Progress) -> io::Result<Received> {
                     }
                 }
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) => {}
             // An ICMP error of an earlier packet; the next read goes on.
             Err(error) if is_refusal(&error) => {}
             Err(error) => return Err(error),
@@ -273,7 +316,9 @@ fn number(packet: &[u8]) -> Option<u64> {
 
 /// Marks a number as seen; `false` when it was already.
 fn mark(seen: &mut Vec<u64>, number: u64) -> bool {
-    let Ok(word) = usize::try_from(number / 64) else { return false };
+    let Ok(word) = usize::try_from(number / 64) else {
+        return false;
+    };
     if word >= seen.len() {
         seen.resize(word + 1, 0);
     }

@@ -59,7 +59,10 @@ fn keying_material(algorithm: Algorithm) -> Vec<u8> {
 
 fn addresses(family: Family) -> (IpAddr, IpAddr) {
     match family {
-        Family::V4 => (Ipv4Addr::new(10, 1, 0, 2).into(), Ipv4Addr::new(10, 1, 1, 2).into()),
+        Family::V4 => (
+            Ipv4Addr::new(10, 1, 0, 2).into(),
+            Ipv4Addr::new(10, 1, 1, 2).into(),
+        ),
         Family::V6 => (
             Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 2).into(),
             Ipv6Addr::new(0xfd00, 1, 1, 0, 0, 0, 0, 2).into(),
@@ -89,7 +92,10 @@ fn member(algorithm: Algorithm, family: Family, encapsulation: Encapsulation) ->
     let group = Group {
         group_id: 1234,
         direction: Direction::Both,
-        rules: vec![Rule { selector, action: Action::Protect { association: 0 } }],
+        rules: vec![Rule {
+            selector,
+            action: Action::Protect { association: 0 },
+        }],
         pseudotime: None,
     };
     let association = SecurityAssociation {
@@ -112,7 +118,14 @@ fn member(algorithm: Algorithm, family: Family, encapsulation: Encapsulation) ->
         associations: vec![Arc::new(association)],
         link_mtu: None,
     };
-    Installed::new(&plane, 1, 1500, &mut Registry::default(), &Provider::choose()).expect("a sound plane")
+    Installed::new(
+        &plane,
+        1,
+        1500,
+        &mut Registry::default(),
+        &Provider::choose(),
+    )
+    .expect("a sound plane")
 }
 
 /// Takes what the packet path sends.
@@ -124,7 +137,9 @@ impl Carrier for Wire {
         for esp in train.chunks(segment) {
             self.0.push(match route.encapsulation {
                 Encapsulation::Raw => ip::packet(route.source, route.destination, ip::ESP, esp),
-                Encapsulation::Udp => ip::datagram((route.source, 40_000), (route.destination, 4500), esp),
+                Encapsulation::Udp => {
+                    ip::datagram((route.source, 40_000), (route.destination, 4500), esp)
+                }
             });
         }
         Sent::Yes
@@ -143,7 +158,10 @@ fn sealed(installed: &Installed, inner: &[Vec<u8>]) -> Vec<Vec<u8>> {
     for packet in inner {
         let mut read = vec![0; virtio::LENGTH];
         read.extend_from_slice(packet);
-        assert_eq!(outbound.handle(installed, now, &mut read, &mut wire), Outcome::Sealed(1));
+        assert_eq!(
+            outbound.handle(installed, now, &mut read, &mut wire),
+            Outcome::Sealed(1)
+        );
     }
     outbound.flush(now, &mut wire);
     wire.0
@@ -153,7 +171,8 @@ fn sealed(installed: &Installed, inner: &[Vec<u8>]) -> Vec<Vec<u8>> {
 fn scapy(job: &serde_json::Value, answer: &str) -> Vec<u8> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/interop/esp.py");
     let output = filter::run(Command::new(PYTHON).arg(script), job.to_string().as_bytes());
-    let output: serde_json::Value = serde_json::from_slice(&output).expect("the script answers JSON");
+    let output: serde_json::Value =
+        serde_json::from_slice(&output).expect("the script answers JSON");
     hex::decode(output[answer].as_str().expect("hex")).expect("hex")
 }
 
@@ -175,8 +194,13 @@ fn scapy_opens_what_our_packet_path_seals() {
     }
     for form @ (algorithm, family, encapsulation) in FORMS {
         let packet = inner(family, b"sealed by getvpn");
-        let wire = sealed(&member(algorithm, family, encapsulation), std::slice::from_ref(&packet));
-        let [outer] = wire.as_slice() else { panic!("one packet") };
+        let wire = sealed(
+            &member(algorithm, family, encapsulation),
+            std::slice::from_ref(&packet),
+        );
+        let [outer] = wire.as_slice() else {
+            panic!("one packet")
+        };
         let opened = scapy(
             &serde_json::json!({
                 "do": "open",
@@ -220,20 +244,39 @@ fn our_packet_path_opens_what_scapy_seals_once_and_only_unchanged() {
         };
         let esp = &outer_packet[header..];
         let (source, destination) = addresses(family);
-        let outer = Outer { source, destination, traffic_class: 0, encapsulation };
+        let outer = Outer {
+            source,
+            destination,
+            traffic_class: 0,
+            encapsulation,
+        };
 
         let installed = member(algorithm, family, encapsulation);
         let mut inbound = Inbound::new(16);
         let now = Instant::now();
         let mut open = |octets: &[u8]| {
             let mut octets = octets.to_vec();
-            inbound.handle(&installed, now, &outer, &mut octets).map(|range| octets[range].to_vec())
+            inbound
+                .handle(&installed, now, &outer, &mut octets)
+                .map(|range| octets[range].to_vec())
         };
         let mut forged = esp.to_vec();
         *forged.last_mut().expect("an ICV") ^= 1;
-        assert_eq!(open(&forged).expect_err("forged").reason, DropReason::AuthenticationFailed, "{form:?}");
-        assert_eq!(open(esp).map(hex::encode), Ok(hex::encode(&packet)), "{form:?}");
-        assert_eq!(open(esp).expect_err("repeated").reason, DropReason::Replayed, "{form:?}");
+        assert_eq!(
+            open(&forged).expect_err("forged").reason,
+            DropReason::AuthenticationFailed,
+            "{form:?}"
+        );
+        assert_eq!(
+            open(esp).map(hex::encode),
+            Ok(hex::encode(&packet)),
+            "{form:?}"
+        );
+        assert_eq!(
+            open(esp).expect_err("repeated").reason,
+            DropReason::Replayed,
+            "{form:?}"
+        );
     }
 }
 
@@ -248,7 +291,10 @@ fn tshark_with_the_key_finds_our_icv_good_and_the_inner_packet_inside() {
             continue;
         }
         let text = b"read by tshark";
-        let mut wire = sealed(&member(algorithm, family, encapsulation), &[inner(family, text)]);
+        let mut wire = sealed(
+            &member(algorithm, family, encapsulation),
+            &[inner(family, text)],
+        );
         // The same packet with a wrong ICV shows that the verdict is a verdict.
         let mut forged = wire[0].clone();
         *forged.last_mut().expect("an ICV") ^= 1;
@@ -265,17 +311,44 @@ fn tshark_with_the_key_finds_our_icv_good_and_the_inner_packet_inside() {
         let seen = tshark::dissect(
             &wire,
             &[("esp_sa", association)],
-            &["-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"],
-            &["esp.spi", "esp.sequence", "esp.iv", "esp.icv_good", "esp.icv_bad", "udp.dstport", "data.data"],
+            &[
+                "-o",
+                "esp.enable_encryption_decode:TRUE",
+                "-o",
+                "esp.enable_authentication_check:TRUE",
+            ],
+            &[
+                "esp.spi",
+                "esp.sequence",
+                "esp.iv",
+                "esp.icv_good",
+                "esp.icv_bad",
+                "udp.dstport",
+                "data.data",
+            ],
         );
-        let [good, bad] = seen.as_slice() else { panic!("two packets: {seen:?}") };
+        let [good, bad] = seen.as_slice() else {
+            panic!("two packets: {seen:?}")
+        };
         let port = match encapsulation {
             Encapsulation::Raw => "5001",
             Encapsulation::Udp => "4500,5001",
         };
-        let expected =
-            ["0xc0ffee01", "1", "0050000000000001", "1", "0", port, &hex::encode(text)].map(str::to_owned);
+        let expected = [
+            "0xc0ffee01",
+            "1",
+            "0050000000000001",
+            "1",
+            "0",
+            port,
+            &hex::encode(text),
+        ]
+        .map(str::to_owned);
         assert_eq!(good.as_slice(), expected, "{form:?}");
-        assert_eq!((bad[3].as_str(), bad[4].as_str()), ("0", "1"), "{form:?}: {bad:?}");
+        assert_eq!(
+            (bad[3].as_str(), bad[4].as_str()),
+            ("0", "1"),
+            "{form:?}: {bad:?}"
+        );
     }
 }

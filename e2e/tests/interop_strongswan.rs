@@ -60,20 +60,28 @@ fn connection(ours: &str, local: &str, remote: &str) -> String {
 }
 
 fn charon_by_key(cable: &Cable, ours: &str, key: &str) -> Charon {
-    let secrets = format!("secrets {{\n  ike-1 {{\n    id = {ours}\n    secret = \"{key}\"\n  }}\n}}\n");
+    let secrets =
+        format!("secrets {{\n  ike-1 {{\n    id = {ours}\n    secret = \"{key}\"\n  }}\n}}\n");
     let configuration = connection(ours, "auth = psk", "auth = psk") + &secrets;
     Charon::start(cable.theirs(), &configuration, &[]).expect("charon starts")
 }
 
 fn charon_by_certificate(cable: &Cable, ours: &str, authority: &Authority, kind: Kind) -> Charon {
     let issued = authority.issue(CHARON, kind);
-    let configuration = connection(ours, "auth = pubkey\n certs = charon.pem", "auth = pubkey\n cacerts = ca.pem");
+    let configuration = connection(
+        ours,
+        "auth = pubkey\n certs = charon.pem",
+        "auth = pubkey\n cacerts = ca.pem",
+    );
     let files = [
         ("x509/charon.pem", issued.pem()),
         ("private/charon.pem", issued.key_pem()),
         ("x509ca/ca.pem", authority.pem()),
     ];
-    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (*name, text.as_bytes()))
+        .collect();
     Charon::start(cable.theirs(), &configuration, &files).expect("charon starts")
 }
 
@@ -97,7 +105,10 @@ fn signature(kind: Kind) -> &'static str {
 fn both_signed(charon: &Charon, ours: &str, kind: Kind) {
     let log = charon.log();
     for who in [format!("'{ours}'"), format!("'{CHARON}' (myself)")] {
-        let line = format!("authentication of {who} with {} successful", signature(kind));
+        let line = format!(
+            "authentication of {who} with {} successful",
+            signature(kind)
+        );
         assert!(log.contains(&line), "no {line:?} in:\n{log}");
     }
 }
@@ -110,7 +121,11 @@ fn sockets(cable: &Cable) -> [UdpSocket; 2] {
 fn wait_for_log(charon: &Charon, text: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !charon.log().contains(text) {
-        assert!(Instant::now() < deadline, "charon did not log {text:?}:\n{}", charon.log());
+        assert!(
+            Instant::now() < deadline,
+            "charon did not log {text:?}:\n{}",
+            charon.log()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -120,7 +135,10 @@ fn charon_calls(
     cable: &Cable,
     charon: &Charon,
     config: responder::Config,
-) -> (Result<String, String>, Result<Identification, responder::RejectReason>) {
+) -> (
+    Result<String, String>,
+    Result<Identification, responder::RejectReason>,
+) {
     let sockets = sockets(cable);
     let mut server = Responder::new(config, Instant::now(), &mut SystemEntropy);
     std::thread::scope(|scope| {
@@ -130,7 +148,9 @@ fn charon_calls(
                 .map_err(|error| error.to_string())
         });
         let outcome = run_until(&mut server, &sockets, |_, event| match event {
-            responder::Event::Authenticated { identity, remote, .. } => {
+            responder::Event::Authenticated {
+                identity, remote, ..
+            } => {
                 assert_eq!(remote.ip(), THEIRS);
                 Ok(Ok(identity))
             }
@@ -143,11 +163,22 @@ fn charon_calls(
 
 fn charon_is_admitted(cable: &Cable, charon: &Charon, config: responder::Config) {
     let (charon_says, we_say) = charon_calls(cable, charon, config);
-    assert_eq!(we_say.expect("we admit charon"), Identification::fqdn(CHARON));
+    assert_eq!(
+        we_say.expect("we admit charon"),
+        Identification::fqdn(CHARON)
+    );
     let printed = charon_says.expect("charon is content");
-    assert!(printed.contains("initiate completed successfully"), "{printed}");
+    assert!(
+        printed.contains("initiate completed successfully"),
+        "{printed}"
+    );
     let log = charon.log();
-    assert!(log.contains(&format!("established between {THEIRS}[{CHARON}]...{OURS}[{SERVER}]")), "{log}");
+    assert!(
+        log.contains(&format!(
+            "established between {THEIRS}[{CHARON}]...{OURS}[{SERVER}]"
+        )),
+        "{log}"
+    );
 }
 
 #[test]
@@ -215,7 +246,10 @@ fn we_are_admitted(cable: &Cable, charon: &Charon, credentials: Credentials) {
     let peer = we_call(cable, credentials)
         .unwrap_or_else(|error| panic!("not authenticated: {error}\n{}", charon.log()));
     assert_eq!(peer, Identification::fqdn(CHARON));
-    wait_for_log(charon, &format!("established between {THEIRS}[{CHARON}]...{OURS}[{MEMBER}]"));
+    wait_for_log(
+        charon,
+        &format!("established between {THEIRS}[{CHARON}]...{OURS}[{MEMBER}]"),
+    );
 }
 
 #[test]
@@ -225,7 +259,11 @@ fn our_member_authenticates_to_charon_by_pre_shared_key() {
     }
     let cable = Cable::lay();
     let charon = charon_by_key(&cable, MEMBER, KEY);
-    we_are_admitted(&cable, &charon, Credentials::PreSharedKey(Secret::from_slice(KEY.as_bytes())));
+    we_are_admitted(
+        &cable,
+        &charon,
+        Credentials::PreSharedKey(Secret::from_slice(KEY.as_bytes())),
+    );
 }
 
 #[test]
@@ -235,9 +273,16 @@ fn our_member_with_a_wrong_pre_shared_key_is_refused_by_charon() {
     }
     let cable = Cable::lay();
     let charon = charon_by_key(&cable, MEMBER, "another key, just as long as ours");
-    let error = we_call(&cable, Credentials::PreSharedKey(Secret::from_slice(KEY.as_bytes())))
-        .expect_err("charon refuses us");
-    assert!(matches!(error, InitiatorError::RefusedByPeer), "{error:?}\n{}", charon.log());
+    let error = we_call(
+        &cable,
+        Credentials::PreSharedKey(Secret::from_slice(KEY.as_bytes())),
+    )
+    .expect_err("charon refuses us");
+    assert!(
+        matches!(error, InitiatorError::RefusedByPeer),
+        "{error:?}\n{}",
+        charon.log()
+    );
 }
 
 #[test]
@@ -249,7 +294,11 @@ fn our_member_authenticates_to_charon_by_certificate() {
         let cable = Cable::lay();
         let authority = Authority::new();
         let charon = charon_by_certificate(&cable, MEMBER, &authority, kind);
-        we_are_admitted(&cable, &charon, Credentials::Certificate(authority.credentials(MEMBER, kind)));
+        we_are_admitted(
+            &cable,
+            &charon,
+            Credentials::Certificate(authority.credentials(MEMBER, kind)),
+        );
         both_signed(&charon, MEMBER, kind);
     }
 }

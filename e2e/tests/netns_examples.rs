@@ -11,14 +11,31 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 fn root() -> bool {
     let root = nix::unistd::geteuid().is_root();
-    assert!(root || std::env::var_os("CI").is_none(), "continuous integration must run the lab tests as root");
+    assert!(
+        root || std::env::var_os("CI").is_none(),
+        "continuous integration must run the lab tests as root"
+    );
     root
 }
 
 fn ping6(rig: &Rig, from: &str, to: &str) -> bool {
-    let (from, to) = (rig.lab.node(from).expect("node"), rig.lab.node(to).expect("node"));
+    let (from, to) = (
+        rig.lab.node(from).expect("node"),
+        rig.lab.node(to).expect("node"),
+    );
     Command::new("ip")
-        .args(["netns", "exec", &from.namespace, "ping", "-n", "-q", "-c", "1", "-W", "3"])
+        .args([
+            "netns",
+            "exec",
+            &from.namespace,
+            "ping",
+            "-n",
+            "-q",
+            "-c",
+            "1",
+            "-W",
+            "3",
+        ])
         .arg(to.addresses.ipv6.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -52,24 +69,36 @@ fn multicast_is_encrypted_once_and_rekeyed_by_one_datagram() {
     let watch = rig.watch().expect("capture");
     let group = IpAddr::V4(Ipv4Addr::new(239, 1, 1, 1));
     let stream = rig.multicast("m-1", "m-2", group, 500).expect("traffic");
-    let other = rig.multicast("m-1", "m-3", group, 1).expect("a second listener");
-    Rig::wait_for("multicast to arrive", LIMIT, || Ok((stream.received() > 100).then_some(()))).expect("multicast");
+    let other = rig
+        .multicast("m-1", "m-3", group, 1)
+        .expect("a second listener");
+    Rig::wait_for("multicast to arrive", LIMIT, || {
+        Ok((stream.received() > 100).then_some(()))
+    })
+    .expect("multicast");
     // Until the member has noticed that its application joined the group, packets pass it by.
     let missed = stream.sent() - stream.received();
     let before = rig.active_spi("m-2").expect("status");
     rig.rekey(&RekeyRequest::default()).expect("rekey");
     for member in ["m-1", "m-2", "m-3"] {
-        Rig::wait_for("the multicast rekey", LIMIT, || Ok((rig.active_spi(member)? != before).then_some(())))
-            .expect("rekey");
+        Rig::wait_for("the multicast rekey", LIMIT, || {
+            Ok((rig.active_spi(member)? != before).then_some(()))
+        })
+        .expect("rekey");
     }
     let received = stream.received();
-    Rig::wait_for("multicast under the new key", LIMIT, || Ok((stream.received() > received + 500).then_some(())))
-        .expect("multicast");
+    Rig::wait_for("multicast under the new key", LIMIT, || {
+        Ok((stream.received() > received + 500).then_some(()))
+    })
+    .expect("multicast");
     let report = stream.stop().expect("traffic");
     other.stop().expect("traffic");
     let audit = watch.finish().expect("capture");
     println!("{report:?} {audit:?}");
-    assert!(report.lost() <= missed, "{missed} missed before joining, {report:?}");
+    assert!(
+        report.lost() <= missed,
+        "{missed} missed before joining, {report:?}"
+    );
     assert!(audit.is_clean(), "{audit:?}");
 }
 
@@ -84,11 +113,16 @@ fn two_groups_keep_their_members_apart() {
     assert_eq!(rig.ping_all().expect("ping"), (6, 12));
     // The test's port belongs to `voice`, which member 4 is not in.
     let call = rig.traffic("m-1", "m-3", 500).expect("traffic");
-    Rig::wait_for("a call between members of both groups", LIMIT, || Ok((call.received() > 200).then_some(())))
-        .expect("voice");
+    Rig::wait_for("a call between members of both groups", LIMIT, || {
+        Ok((call.received() > 200).then_some(()))
+    })
+    .expect("voice");
     assert_eq!(call.stop().expect("traffic").lost(), 0);
     let refused = rig.traffic("m-1", "m-4", 500).expect("traffic");
-    Rig::wait_for("packets to be sent", LIMIT, || Ok((refused.sent() > 500).then_some(()))).expect("traffic");
+    Rig::wait_for("packets to be sent", LIMIT, || {
+        Ok((refused.sent() > 500).then_some(()))
+    })
+    .expect("traffic");
     assert_eq!(refused.stop().expect("traffic").received, 0);
     let audit = watch.finish().expect("capture");
     assert!(audit.is_clean(), "{audit:?}");

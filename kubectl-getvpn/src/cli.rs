@@ -58,7 +58,9 @@ pub(crate) enum Output {
 #[derive(Subcommand)]
 pub(crate) enum LabCommand {
     /// Start a lab from the resources in a file
-    #[command(after_help = "Example:\n  kubectl getvpn lab up -f examples/quickstart.yaml --members 20")]
+    #[command(
+        after_help = "Example:\n  kubectl getvpn lab up -f examples/quickstart.yaml --members 20"
+    )]
     Up {
         /// File with GetVpnGroup, SecurityAssociation and GroupMember resources
         #[arg(short, long)]
@@ -82,7 +84,9 @@ pub(crate) enum LabCommand {
         output: Output,
     },
     /// Ping from one node to another, or between every pair of members
-    #[command(after_help = "Examples:\n  kubectl getvpn lab ping m-1 m-2\n  kubectl getvpn lab ping --all")]
+    #[command(
+        after_help = "Examples:\n  kubectl getvpn lab ping m-1 m-2\n  kubectl getvpn lab ping --all"
+    )]
     Ping {
         #[command(flatten)]
         which: Which,

@@ -31,7 +31,12 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, LabError> {
         Command::Lab(command) => lab(command),
         Command::Completion { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "kubectl-getvpn", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut command,
+                "kubectl-getvpn",
+                &mut std::io::stdout(),
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Version => {
@@ -43,10 +48,23 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, LabError> {
 
 fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
     match command {
-        LabCommand::Up { file, members, name, keep } => {
+        LabCommand::Up {
+            file,
+            members,
+            name,
+            keep,
+        } => {
             let name = name.map(|name| name.parse::<LabName>()).transpose()?;
             let mut progress = Progress::visible();
-            let lab = up(&UpOptions { file, name, members, keep }, &mut progress)?;
+            let lab = up(
+                &UpOptions {
+                    file,
+                    name,
+                    members,
+                    keep,
+                },
+                &mut progress,
+            )?;
             progress.line(&format!(
                 "lab `{}` is up after {:.1} s: {} key servers, {} members",
                 lab.name,
@@ -54,7 +72,10 @@ fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
                 lab.key_servers().count(),
                 lab.members().count()
             ));
-            progress.line(&format!("next: kubectl getvpn lab ping --all --name {}", lab.name));
+            progress.line(&format!(
+                "next: kubectl getvpn lab ping --all --name {}",
+                lab.name
+            ));
             Ok(ExitCode::SUCCESS)
         }
         LabCommand::Status { which, output } => {
@@ -62,13 +83,31 @@ fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
             Ok(ExitCode::SUCCESS)
         }
         LabCommand::Ping { which, nodes, all } => ping(&open(&which)?, &nodes, all),
-        LabCommand::Exec { which, node, program } => exec(&open(&which)?, &node, &program),
-        LabCommand::Capture { which, write, seconds } => {
-            capture(&open(&which)?, write.as_deref(), Duration::from_secs(seconds))
-        }
-        LabCommand::Kill { which, node, gracefully } => {
+        LabCommand::Exec {
+            which,
+            node,
+            program,
+        } => exec(&open(&which)?, &node, &program),
+        LabCommand::Capture {
+            which,
+            write,
+            seconds,
+        } => capture(
+            &open(&which)?,
+            write.as_deref(),
+            Duration::from_secs(seconds),
+        ),
+        LabCommand::Kill {
+            which,
+            node,
+            gracefully,
+        } => {
             let lab = open(&which)?;
-            let node = if node == "primary" { primary(&lab)? } else { node };
+            let node = if node == "primary" {
+                primary(&lab)?
+            } else {
+                node
+            };
             node_control::kill(&lab, &node, !gracefully)?;
             println!("{node} is gone");
             Ok(ExitCode::SUCCESS)
@@ -82,7 +121,11 @@ fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
             println!("healed");
             Ok(ExitCode::SUCCESS)
         }
-        LabCommand::Rekey { which, group, replace } => rekey(&open(&which)?, group, replace),
+        LabCommand::Rekey {
+            which,
+            group,
+            replace,
+        } => rekey(&open(&which)?, group, replace),
         LabCommand::Evict { which, member } => evict(&open(&which)?, &member),
         LabCommand::Logs { which, node, tail } => {
             print!("{}", open(&which)?.node(&node)?.log_tail(tail));
@@ -103,17 +146,26 @@ fn open(which: &Which) -> Result<Lab, LabError> {
         return Lab::open(&name.parse()?);
     }
     match Lab::names().as_slice() {
-        [] => Err(LabError::Usage("no lab is up: start one with `kubectl getvpn lab up -f FILE`".to_owned())),
+        [] => Err(LabError::Usage(
+            "no lab is up: start one with `kubectl getvpn lab up -f FILE`".to_owned(),
+        )),
         [only] => Lab::open(only),
         several => {
             let names: Vec<&str> = several.iter().map(LabName::as_str).collect();
-            Err(LabError::Usage(format!("several labs are up ({}): choose one with --name", names.join(", "))))
+            Err(LabError::Usage(format!(
+                "several labs are up ({}): choose one with --name",
+                names.join(", ")
+            )))
         }
     }
 }
 
 fn primary(lab: &Lab) -> Result<String, LabError> {
-    let group = lab.groups.first().map(|group| group.policy.name.clone()).unwrap_or_default();
+    let group = lab
+        .groups
+        .first()
+        .map(|group| group.policy.name.clone())
+        .unwrap_or_default();
     node_control::primary(lab, &group)?
         .map(|status| status.name)
         .ok_or_else(|| LabError::Usage("no key server is primary now".to_owned()))
@@ -141,7 +193,11 @@ fn take_down(which: &Which, all: bool) -> Result<ExitCode, LabError> {
     };
     for name in names {
         let existed = down::down(&name)?;
-        println!("lab `{}` {}", name.as_str(), if existed { "is gone" } else { "was not up" });
+        println!(
+            "lab `{}` {}",
+            name.as_str(),
+            if existed { "is gone" } else { "was not up" }
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -151,7 +207,12 @@ fn ping(lab: &Lab, nodes: &[String], all: bool) -> Result<ExitCode, LabError> {
         let members: Vec<&Node> = lab.members().collect();
         members
             .iter()
-            .flat_map(|from| members.iter().filter(|to| to.name != from.name).map(|to| (*from, *to)))
+            .flat_map(|from| {
+                members
+                    .iter()
+                    .filter(|to| to.name != from.name)
+                    .map(|to| (*from, *to))
+            })
             .collect()
     } else {
         match nodes {
@@ -170,12 +231,27 @@ fn ping(lab: &Lab, nodes: &[String], all: bool) -> Result<ExitCode, LabError> {
     for pair in &failed {
         println!("  no answer: {pair}");
     }
-    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CHECKS_FAILED) })
+    Ok(if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(CHECKS_FAILED)
+    })
 }
 
 fn ping_once(from: &Node, to: &Node) -> Result<bool, LabError> {
     let status = Program::new("ip")
-        .args(["netns", "exec", &from.namespace, "ping", "-n", "-q", "-c", "1", "-W", "2"])
+        .args([
+            "netns",
+            "exec",
+            &from.namespace,
+            "ping",
+            "-n",
+            "-q",
+            "-c",
+            "1",
+            "-W",
+            "2",
+        ])
         .arg(to.addresses.ipv4.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -196,7 +272,10 @@ fn exec(lab: &Lab, node: &str, program: &[String]) -> Result<ExitCode, LabError>
         .args(program)
         .status()
         .map_err(LabError::file("run", Path::new("ip")))?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    let code = status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1);
     Ok(ExitCode::from(code))
 }
 
@@ -217,14 +296,20 @@ fn capture(lab: &Lab, write: Option<&Path>, length: Duration) -> Result<ExitCode
         audit.frame(frame.bytes);
         if let Some((writer, path)) = file {
             writer
-                .packet(u32::try_from(frame.interface).unwrap_or(u32::MAX), frame.time, frame.bytes)
+                .packet(
+                    u32::try_from(frame.interface).unwrap_or(u32::MAX),
+                    frame.time,
+                    frame.bytes,
+                )
                 .map_err(LabError::file("write", path))?;
         }
         Ok(())
     })?;
     let end = Instant::now() + length;
     while Instant::now() < end && !live.is_finished() {
-        std::thread::sleep(Duration::from_millis(50).min(end.saturating_duration_since(Instant::now())));
+        std::thread::sleep(
+            Duration::from_millis(50).min(end.saturating_duration_since(Instant::now())),
+        );
     }
     let ((audit, file), dropped) = live.finish()?;
     if let Some((writer, path)) = file {
@@ -236,7 +321,11 @@ fn capture(lab: &Lab, write: Option<&Path>, length: Duration) -> Result<ExitCode
 }
 
 fn verdict(report: &AuditReport) -> ExitCode {
-    if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(CHECKS_FAILED) }
+    if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(CHECKS_FAILED)
+    }
 }
 
 fn rekey(lab: &Lab, group: Option<String>, replace: bool) -> Result<ExitCode, LabError> {
@@ -244,24 +333,44 @@ fn rekey(lab: &Lab, group: Option<String>, replace: bool) -> Result<ExitCode, La
         Some(group) => group,
         None => match lab.groups.as_slice() {
             [only] => only.policy.name.clone(),
-            _ => return Err(LabError::Usage("the lab has several groups: name one".to_owned())),
+            _ => {
+                return Err(LabError::Usage(
+                    "the lab has several groups: name one".to_owned(),
+                ));
+            }
         },
     };
-    let request = RekeyRequest { replace, ..RekeyRequest::default() };
-    let accepted = Admin::new(lab.lab_name())?
-        .group_call(lab, &group, async |client| client.rekey(&group, &request).await)?;
-    println!("rekey of {group} is committed (generation {}); it goes to {} members", accepted.generation, accepted.members);
+    let request = RekeyRequest {
+        replace,
+        ..RekeyRequest::default()
+    };
+    let accepted = Admin::new(lab.lab_name())?.group_call(lab, &group, async |client| {
+        client.rekey(&group, &request).await
+    })?;
+    println!(
+        "rekey of {group} is committed (generation {}); it goes to {} members",
+        accepted.generation, accepted.members
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 fn evict(lab: &Lab, member: &str) -> Result<ExitCode, LabError> {
     let node = lab.node(member)?;
-    let request = EvictRequest { member: node.identity.clone() };
+    let request = EvictRequest {
+        member: node.identity.clone(),
+    };
     let admin = Admin::new(lab.lab_name())?;
     for group in &node.groups {
-        let accepted = admin.group_call(lab, group, async |client| client.evict(group, &request).await)?;
-        println!("{member} is evicted from {group}; {} members get new keys", accepted.members);
+        let accepted = admin.group_call(lab, group, async |client| {
+            client.evict(group, &request).await
+        })?;
+        println!(
+            "{member} is evicted from {group}; {} members get new keys",
+            accepted.members
+        );
     }
-    std::io::stdout().flush().map_err(LabError::file("write", Path::new("standard output")))?;
+    std::io::stdout()
+        .flush()
+        .map_err(LabError::file("write", Path::new("standard output")))?;
     Ok(ExitCode::SUCCESS)
 }

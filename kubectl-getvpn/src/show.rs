@@ -15,7 +15,10 @@ use crate::cli::Output;
 /// Shows key servers and members.
 pub(crate) fn status(lab: &Lab, output: Output) -> Result<(), LabError> {
     let admin = Admin::new(lab.lab_name())?;
-    let key_servers: Vec<Value> = lab.key_servers().map(|node| key_server(&admin, node)).collect();
+    let key_servers: Vec<Value> = lab
+        .key_servers()
+        .map(|node| key_server(&admin, node))
+        .collect();
     let members: Vec<Value> = lab.members().map(member).collect();
     let all = json!({ "lab": lab.name, "keyServers": key_servers, "members": members });
     match output {
@@ -30,7 +33,11 @@ pub(crate) fn status(lab: &Lab, output: Output) -> Result<(), LabError> {
 }
 
 fn key_server(admin: &Admin, node: &Node) -> Value {
-    let answer = if node.is_running() { admin.status(node).ok() } else { None };
+    let answer = if node.is_running() {
+        admin.status(node).ok()
+    } else {
+        None
+    };
     json!({
         "name": node.name,
         "running": node.is_running(),
@@ -40,7 +47,11 @@ fn key_server(admin: &Admin, node: &Node) -> Value {
 }
 
 fn member(node: &Node) -> Value {
-    let answer = if node.is_running() { control::status(node).ok() } else { None };
+    let answer = if node.is_running() {
+        control::status(node).ok()
+    } else {
+        None
+    };
     json!({
         "name": node.name,
         "running": node.is_running(),
@@ -69,8 +80,14 @@ fn key_server_table(key_servers: &[Value]) -> String {
             (_, role) => text(role),
         };
         let groups = status["groups"].as_array().cloned().unwrap_or_default();
-        let members: u64 = groups.iter().filter_map(|group| group["members"].as_u64()).sum();
-        let next = groups.iter().filter_map(|group| group["nextRekeyMs"].as_u64()).min();
+        let members: u64 = groups
+            .iter()
+            .filter_map(|group| group["members"].as_u64())
+            .sum();
+        let next = groups
+            .iter()
+            .filter_map(|group| group["nextRekeyMs"].as_u64())
+            .min();
         let next = next.map_or_else(|| "-".to_owned(), |next| format!("{} s", next / 1000));
         rows.push_str(&format!(
             "{}\t{role}\t{}\t{}\t{}\t{members}\t{next}\n",
@@ -84,7 +101,9 @@ fn key_server_table(key_servers: &[Value]) -> String {
 }
 
 fn member_table(members: &[Value], wide: bool) -> String {
-    let mut rows = String::from("MEMBER\tADDRESS\tGROUP\tREGISTERED\tKEY SERVER\tSENDER-ID\tSENT\tRECEIVED\tDROPS");
+    let mut rows = String::from(
+        "MEMBER\tADDRESS\tGROUP\tREGISTERED\tKEY SERVER\tSENDER-ID\tSENT\tRECEIVED\tDROPS",
+    );
     rows.push_str(if wide { "\tTRAFFIC KEYS\n" } else { "\n" });
     for member in members {
         let status = &member["status"];
@@ -92,7 +111,10 @@ fn member_table(members: &[Value], wide: bool) -> String {
             .as_object()
             .map(|drops| drops.values().filter_map(Value::as_u64).sum())
             .unwrap_or_default();
-        let groups = status["groups"].as_array().cloned().unwrap_or_else(|| vec![Value::Null]);
+        let groups = status["groups"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![Value::Null]);
         for group in groups {
             let registered = match (&member["running"], &group["registered"]) {
                 (Value::Bool(false), _) => "down",
@@ -112,7 +134,11 @@ fn member_table(members: &[Value], wide: bool) -> String {
             if wide {
                 let keys: Vec<String> = group["trafficKeys"]
                     .as_array()
-                    .map(|keys| keys.iter().map(|key| format!("{}({})", text(&key["spi"]), text(&key["phase"]))).collect())
+                    .map(|keys| {
+                        keys.iter()
+                            .map(|key| format!("{}({})", text(&key["spi"]), text(&key["phase"])))
+                            .collect()
+                    })
                     .unwrap_or_default();
                 rows.push_str(&format!("\t{}", keys.join(",")));
             }
@@ -125,8 +151,14 @@ fn member_table(members: &[Value], wide: bool) -> String {
 fn aligned(rows: &str) -> String {
     let mut writer = TabWriter::new(Vec::new()).padding(2);
     // Writing to memory cannot fail.
-    let _ = writer.write_all(rows.as_bytes()).and_then(|()| writer.flush());
-    writer.into_inner().ok().and_then(|octets| String::from_utf8(octets).ok()).unwrap_or_default()
+    let _ = writer
+        .write_all(rows.as_bytes())
+        .and_then(|()| writer.flush());
+    writer
+        .into_inner()
+        .ok()
+        .and_then(|octets| String::from_utf8(octets).ok())
+        .unwrap_or_default()
 }
 
 /// Shows what a capture found.
@@ -147,6 +179,9 @@ pub(crate) fn capture(report: &AuditReport) {
     }
     print!("{}", aligned(&rows));
     for flow in &report.clear_flows {
-        println!("  in clear: protocol {} {} -> {} {:?}", flow.protocol, flow.source, flow.destination, flow.ports);
+        println!(
+            "  in clear: protocol {} {} -> {} {:?}",
+            flow.protocol, flow.source, flow.destination, flow.ports
+        );
     }
 }

@@ -51,7 +51,9 @@ fn run(file: &std::path::Path) -> Result<bool> {
     let mut progress = Progress::visible();
     let mut rig = Rig::up_with(file, "demo", None, &mut progress)?;
     let members = rig.members();
-    let [first, second, ..] = members.as_slice() else { bail!("the demo needs two members") };
+    let [first, second, ..] = members.as_slice() else {
+        bail!("the demo needs two members")
+    };
     let (first, second) = (first.name.clone(), second.name.clone());
     let watch = rig.watch()?;
 
@@ -80,7 +82,9 @@ fn run(file: &std::path::Path) -> Result<bool> {
     progress.begin("kill the primary under traffic");
     let (primary, _) = rig.primary()?;
     let traffic = rig.traffic(&second, &first, RATE)?;
-    Rig::wait_for("traffic", LIMIT, || Ok((traffic.received() > u64::from(RATE)).then_some(())))?;
+    Rig::wait_for("traffic", LIMIT, || {
+        Ok((traffic.received() > u64::from(RATE)).then_some(()))
+    })?;
     let killed = Instant::now();
     rig.kill(&primary)?;
     let (successor, _) = Rig::wait_for("another primary", LIMIT, || rig.primary().map(Some))?;
@@ -94,12 +98,18 @@ fn run(file: &std::path::Path) -> Result<bool> {
         sent: report.sent,
         lost: report.lost(),
         longest_gap: report.longest_gap,
-        note: format!("{successor} took over after {:.1} s and rekeyed; {primary} is back", takeover.as_secs_f64()),
+        note: format!(
+            "{successor} took over after {:.1} s and rekeyed; {primary} is back",
+            takeover.as_secs_f64()
+        ),
     });
 
     let again = rig.registrations()? - registrations;
     let audit = watch.finish()?;
-    println!("\n{:<22}{:>10}{:>8}{:>14}  note", "step", "sent", "lost", "longest gap");
+    println!(
+        "\n{:<22}{:>10}{:>8}{:>14}  note",
+        "step", "sent", "lost", "longest gap"
+    );
     for row in &rows {
         println!(
             "{:<22}{:>10}{:>8}{:>11} ms  {}",
@@ -110,8 +120,13 @@ fn run(file: &std::path::Path) -> Result<bool> {
             row.note
         );
     }
-    println!("\nwire: {} packets of ESP, {} protected packets in clear, {} IVs used twice, {} not captured",
-        audit.esp_in_udp + audit.raw_esp, audit.clear_protected + audit.canary, audit.iv_reused, audit.capture_dropped);
+    println!(
+        "\nwire: {} packets of ESP, {} protected packets in clear, {} IVs used twice, {} not captured",
+        audit.esp_in_udp + audit.raw_esp,
+        audit.clear_protected + audit.canary,
+        audit.iv_reused,
+        audit.capture_dropped
+    );
     println!("members that had to register again: {again}");
     println!("pings answered: {answered} of {pairs}");
     progress.begin("lab down");
@@ -124,8 +139,13 @@ fn run(file: &std::path::Path) -> Result<bool> {
 /// Rekeys and waits until every member sends with another key.
 fn rekey(rig: &Rig) -> Result<()> {
     let members = rig.members();
-    let before = members.iter().map(|node| rig.active_spi(&node.name)).collect::<Result<Vec<_>>>()?;
-    Rig::wait_for("the rekey to be committed", LIMIT, || rig.rekey(&RekeyRequest::default()).map(Some))?;
+    let before = members
+        .iter()
+        .map(|node| rig.active_spi(&node.name))
+        .collect::<Result<Vec<_>>>()?;
+    Rig::wait_for("the rekey to be committed", LIMIT, || {
+        rig.rekey(&RekeyRequest::default()).map(Some)
+    })?;
     for (node, before) in members.iter().zip(before) {
         Rig::wait_for("every member to use the new key", LIMIT, || {
             let now = rig.active_spi(&node.name)?;

@@ -35,7 +35,14 @@ macro_rules! end {
         impl End for $end {
             type Event = $event;
             fn take_in(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
-                self.handle_datagram(Instant::now(), unix_time(), local, remote, datagram, &mut SystemEntropy);
+                self.handle_datagram(
+                    Instant::now(),
+                    unix_time(),
+                    local,
+                    remote,
+                    datagram,
+                    &mut SystemEntropy,
+                );
             }
             fn tick(&mut self) {
                 self.handle_timeout(Instant::now(), &mut SystemEntropy);
@@ -54,7 +61,10 @@ end!(Initiator, gikev2::initiator::Event);
 end!(Responder, gikev2::responder::Event);
 
 fn unix_time() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 /// Carries datagrams between `end` and its sockets until it says something `wanted` makes a value of.
@@ -69,7 +79,9 @@ pub(crate) fn run_until<E: End, T>(
     let deadline = Instant::now() + PATIENCE;
     let mut said = Vec::new();
     for socket in sockets {
-        socket.set_read_timeout(Some(Duration::from_millis(5))).expect("a timeout");
+        socket
+            .set_read_timeout(Some(Duration::from_millis(5)))
+            .expect("a timeout");
     }
     let mut buffer = vec![0; 65_536];
     loop {
@@ -87,15 +99,23 @@ pub(crate) fn run_until<E: End, T>(
         for socket in sockets {
             match socket.recv_from(&mut buffer) {
                 Ok((length, remote)) => {
-                    end.take_in(socket.local_addr().expect("bound"), remote, &buffer[..length]);
+                    end.take_in(
+                        socket.local_addr().expect("bound"),
+                        remote,
+                        &buffer[..length],
+                    );
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 // ICMP port unreachable of a peer that is not up yet.
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
                 Err(error) => panic!("receive: {error}"),
             }
         }
-        assert!(Instant::now() < deadline, "nothing of what was wanted; it said {said:?}");
+        assert!(
+            Instant::now() < deadline,
+            "nothing of what was wanted; it said {said:?}"
+        );
     }
 }
 
@@ -105,6 +125,8 @@ fn send_all<E: End>(end: &mut E, sockets: &[UdpSocket]) {
             .iter()
             .find(|socket| socket.local_addr().expect("bound") == transmit.local)
             .expect("a socket of ours");
-        socket.send_to(&transmit.payload, transmit.remote).expect("the cable is up");
+        socket
+            .send_to(&transmit.payload, transmit.remote)
+            .expect("the cable is up");
     }
 }

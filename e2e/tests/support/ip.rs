@@ -39,7 +39,11 @@ pub(crate) fn packet(source: IpAddr, destination: IpAddr, protocol: u8, payload:
 }
 
 /// An IP packet with a UDP datagram.
-pub(crate) fn datagram(source: (IpAddr, u16), destination: (IpAddr, u16), payload: &[u8]) -> Vec<u8> {
+pub(crate) fn datagram(
+    source: (IpAddr, u16),
+    destination: (IpAddr, u16),
+    payload: &[u8],
+) -> Vec<u8> {
     let length = u16::try_from(payload.len() + 8).expect("a datagram");
     let mut datagram = Vec::new();
     for field in [source.1, destination.1, length, 0] {

@@ -18,7 +18,10 @@ pub(crate) fn available() -> bool {
     if nix::unistd::geteuid().is_root() {
         return true;
     }
-    assert!(std::env::var_os("CI").is_none(), "network namespaces need root");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "network namespaces need root"
+    );
     let _ = writeln!(std::io::stderr(), "skipped: network namespaces need root");
     false
 }
@@ -33,12 +36,21 @@ impl Cable {
     /// Makes both and lays the cable.
     pub(crate) fn lay() -> Self {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let name = format!("interop-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
-        let cable = Self { ours: format!("{name}-a"), theirs: format!("{name}-b") };
+        let name = format!(
+            "interop-{}-{}",
+            std::process::id(),
+            SERIAL.fetch_add(1, Ordering::Relaxed)
+        );
+        let cable = Self {
+            ours: format!("{name}-a"),
+            theirs: format!("{name}-b"),
+        };
         let Self { ours, theirs } = &cable;
         ip(&format!("netns add {ours}"));
         ip(&format!("netns add {theirs}"));
-        ip(&format!("-n {ours} link add wire type veth peer name wire netns {theirs}"));
+        ip(&format!(
+            "-n {ours} link add wire type veth peer name wire netns {theirs}"
+        ));
         for (namespace, address) in [(ours, OURS), (theirs, THEIRS)] {
             ip(&format!("-n {namespace} address add {address}/24 dev wire"));
             ip(&format!("-n {namespace} link set lo up"));
@@ -68,12 +80,17 @@ impl Cable {
 impl Drop for Cable {
     fn drop(&mut self) {
         for namespace in [&self.ours, &self.theirs] {
-            let _ = Command::new("ip").args(["netns", "delete", namespace]).status();
+            let _ = Command::new("ip")
+                .args(["netns", "delete", namespace])
+                .status();
         }
     }
 }
 
 fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status().expect("ip is installed");
+    let status = Command::new("ip")
+        .args(arguments.split(' '))
+        .status()
+        .expect("ip is installed");
     assert!(status.success(), "ip {arguments}: {status}");
 }

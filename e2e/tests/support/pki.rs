@@ -46,9 +46,15 @@ pub(crate) struct Issued {
 impl Authority {
     pub(crate) fn new() -> Self {
         let name = "authority of the interoperability tests";
-        let mut parameters = valid(CertificateParams::new(Vec::new()).expect("parameters"), name);
+        let mut parameters = valid(
+            CertificateParams::new(Vec::new()).expect("parameters"),
+            name,
+        );
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(parameters, key_pair(Kind::EcdsaP256)).expect("a certificate"))
+        Self(
+            CertifiedIssuer::self_signed(parameters, key_pair(Kind::EcdsaP256))
+                .expect("a certificate"),
+        )
     }
 
     pub(crate) fn pem(&self) -> String {
@@ -58,7 +64,10 @@ impl Authority {
     /// A certificate with `name` as its subject alternative name.
     pub(crate) fn issue(&self, name: &str, kind: Kind) -> Issued {
         let key = key_pair(kind);
-        let parameters = valid(CertificateParams::new(vec![name.to_owned()]).expect("parameters"), name);
+        let parameters = valid(
+            CertificateParams::new(vec![name.to_owned()]).expect("parameters"),
+            name,
+        );
         let certificate = parameters.signed_by(&key, &self.0).expect("a certificate");
         Issued { key, certificate }
     }
@@ -68,8 +77,12 @@ impl Authority {
         let issued = self.issue(name, kind);
         CertificateCredentials {
             chain: vec![issued.certificate.der().to_vec()],
-            signer: Arc::new(PrivateKey::from_pkcs8(issued.key.serialized_der()).expect("a key we can use")),
-            trust_anchors: Arc::new(TrustAnchors::new([self.0.der().to_vec()]).expect("an authority")),
+            signer: Arc::new(
+                PrivateKey::from_pkcs8(issued.key.serialized_der()).expect("a key we can use"),
+            ),
+            trust_anchors: Arc::new(
+                TrustAnchors::new([self.0.der().to_vec()]).expect("an authority"),
+            ),
         }
     }
 }

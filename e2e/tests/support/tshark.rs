@@ -38,7 +38,10 @@ pub(crate) fn dissect(
         command.args(["-e", field]);
     }
     let output = String::from_utf8(filter::run(&mut command, b"")).expect("tshark prints text");
-    output.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect()
+    output
+        .lines()
+        .map(|line| line.split('|').map(str::to_owned).collect())
+        .collect()
 }
 
 /// Writes a capture of IP packets, without link headers.

@@ -61,7 +61,9 @@ impl Pseudotime {
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         match now.checked_duration_since(self.at) {
             Some(later) => self.milliseconds.saturating_add(millis(later)),
-            None => self.milliseconds.saturating_sub(millis(self.at.saturating_duration_since(now))),
+            None => self
+                .milliseconds
+                .saturating_sub(millis(self.at.saturating_duration_since(now))),
         }
     }
 }
@@ -116,15 +118,24 @@ pub struct AntiReplay {
 
 impl AntiReplay {
     /// No protection.
-    pub const NONE: Self = Self { time_window: None, sender_window: false };
+    pub const NONE: Self = Self {
+        time_window: None,
+        sender_window: false,
+    };
 
     /// Pseudotime window, and a bitmap per sender inside it.
     pub const fn time(window: Duration) -> Self {
-        Self { time_window: Some(window), sender_window: true }
+        Self {
+            time_window: Some(window),
+            sender_window: true,
+        }
     }
 
     /// A bitmap per sender only.
-    pub const COUNTER: Self = Self { time_window: None, sender_window: true };
+    pub const COUNTER: Self = Self {
+        time_window: None,
+        sender_window: true,
+    };
 }
 
 /// How ESP travels.

@@ -101,12 +101,16 @@ impl DropCounters {
 
     /// Packets dropped so far for `reason`.
     pub fn get(&self, reason: DropReason) -> u64 {
-        self.0.get(reason as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.0
+            .get(reason as usize)
+            .map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// Every reason with its count.
     pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        DropReason::ALL.iter().map(|&reason| (reason, self.get(reason)))
+        DropReason::ALL
+            .iter()
+            .map(|&reason| (reason, self.get(reason)))
     }
 }
 
@@ -116,8 +120,15 @@ mod tests {
 
     #[test]
     fn labels_are_unique_metric_names() {
-        let mut labels: Vec<_> = DropReason::ALL.iter().map(|reason| reason.label()).collect();
-        assert!(labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        let mut labels: Vec<_> = DropReason::ALL
+            .iter()
+            .map(|reason| reason.label())
+            .collect();
+        assert!(
+            labels
+                .iter()
+                .all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        );
         labels.sort_unstable();
         labels.dedup();
         assert_eq!(labels.len(), DropReason::ALL.len());

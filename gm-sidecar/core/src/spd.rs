@@ -114,19 +114,25 @@ impl Line {
     fn matches(&self, flow: &Flow) -> bool {
         self.source.contains(&flow.source)
             && self.destination.contains(&flow.destination)
-            && self.protocol.is_none_or(|protocol| protocol == flow.protocol)
+            && self
+                .protocol
+                .is_none_or(|protocol| protocol == flow.protocol)
             && match &self.ports {
                 None => true,
                 Some(_) if flow.later_fragment => self.action != Action::Clear,
                 Some((source, destination)) => {
-                    flow.has_ports && source.contains(&flow.ports.0) && destination.contains(&flow.ports.1)
+                    flow.has_ports
+                        && source.contains(&flow.ports.0)
+                        && destination.contains(&flow.ports.1)
                 }
             }
     }
 
     fn verdict(&self) -> Verdict {
         match (self.action, self.group) {
-            (Action::Protect { association }, Some(group)) => Verdict::Protect { group, association },
+            (Action::Protect { association }, Some(group)) => {
+                Verdict::Protect { group, association }
+            }
             (Action::Protect { .. }, None) | (Action::Clear, _) => Verdict::Clear,
         }
     }
@@ -158,8 +164,13 @@ impl AccessList {
             return;
         }
         let all = |ports: &RangeInclusive<u16>| *ports == (0..=u16::MAX);
-        let ports = (!all(&selector.source_ports) || !all(&selector.destination_ports))
-            .then(|| (selector.source_ports.clone(), selector.destination_ports.clone()));
+        let ports =
+            (!all(&selector.source_ports) || !all(&selector.destination_ports)).then(|| {
+                (
+                    selector.source_ports.clone(),
+                    selector.destination_ports.clone(),
+                )
+            });
         let line = Line {
             source: from..=to,
             destination: first..=last,
@@ -183,7 +194,10 @@ impl AccessList {
 
     /// What the whole list says about an outgoing flow.
     pub fn lookup(&self, flow: &Flow) -> Verdict {
-        self.lines(flow.family).iter().find(|line| line.matches(flow)).map_or(Verdict::NoRule, Line::verdict)
+        self.lines(flow.family)
+            .iter()
+            .find(|line| line.matches(flow))
+            .map_or(Verdict::NoRule, Line::verdict)
     }
 
     /// What one group's rules alone say: an incoming packet is judged by its sender's list, which
@@ -221,7 +235,10 @@ impl<T: Copy> FlowCache<T> {
 
     /// An empty cache.
     pub fn new() -> Self {
-        Self { entries: (0..Self::ENTRIES).map(|_| None).collect(), generation: 0 }
+        Self {
+            entries: (0..Self::ENTRIES).map(|_| None).collect(),
+            generation: 0,
+        }
     }
 
     /// What is remembered about `flow` for this generation of the policy, or what `search` says.

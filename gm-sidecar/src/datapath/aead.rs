@@ -28,7 +28,11 @@ impl Backend {
 
     /// The library that seals more AES-256-GCM in the same time, right now on this processor.
     pub(super) fn fastest() -> Self {
-        if trial(Self::AwsLc) > trial(Self::Ring) { Self::AwsLc } else { Self::Ring }
+        if trial(Self::AwsLc) > trial(Self::Ring) {
+            Self::AwsLc
+        } else {
+            Self::Ring
+        }
     }
 
     fn key(self, key: &KeyMaterial) -> Box<dyn PacketAead> {
@@ -41,7 +45,9 @@ impl Backend {
 
 /// Packets sealed within [`TRIAL`]. The key is thrown away, so nonces do not matter.
 fn trial(backend: Backend) -> u64 {
-    let Ok(material) = KeyMaterial::new(Algorithm::Aes256Gcm, &[0x5a; 36]) else { return 0 };
+    let Ok(material) = KeyMaterial::new(Algorithm::Aes256Gcm, &[0x5a; 36]) else {
+        return 0;
+    };
     let key = backend.key(&material);
     let mut packet = [0; TRIAL_LENGTH];
     let start = Instant::now();
@@ -118,7 +124,12 @@ macro_rules! backend {
             }
 
             impl PacketAead for Key {
-                fn seal(&self, nonce: &[u8; 12], associated: &[u8; 8], text: &mut [u8]) -> [u8; ICV] {
+                fn seal(
+                    &self,
+                    nonce: &[u8; 12],
+                    associated: &[u8; 8],
+                    text: &mut [u8],
+                ) -> [u8; ICV] {
                     let nonce = aead::Nonce::assume_unique_for_key(*nonce);
                     let tag = self
                         .0
@@ -177,14 +188,18 @@ mod tests {
             text.extend_from_slice(&icv);
             assert_eq!(aead.open(&nonce, &associated, &mut text.clone()), Ok(()));
             text[0] ^= 1;
-            assert_eq!(aead.open(&nonce, &associated, &mut text), Err(AuthenticationFailed));
+            assert_eq!(
+                aead.open(&nonce, &associated, &mut text),
+                Err(AuthenticationFailed)
+            );
         }
     }
 
     #[test]
     fn fingerprints_tell_keys_apart_and_recognise_them() {
         let provider = Provider::choose();
-        let key = |octet: u8| KeyMaterial::new(Algorithm::Aes128Gcm, &[octet; 20]).expect("20 octets");
+        let key =
+            |octet: u8| KeyMaterial::new(Algorithm::Aes128Gcm, &[octet; 20]).expect("20 octets");
         assert_eq!(provider.fingerprint(&key(1)), provider.fingerprint(&key(1)));
         assert_ne!(provider.fingerprint(&key(1)), provider.fingerprint(&key(2)));
     }

@@ -111,7 +111,10 @@ pub struct SenderStatistics {
 
 impl Handle {
     pub(super) fn start(config: Config) -> Result<Self, StartError> {
-        let tun_error = |source| StartError::Tun { name: config.tun_name.clone(), source };
+        let tun_error = |source| StartError::Tun {
+            name: config.tun_name.clone(),
+            source,
+        };
         let (tun, accepts) = sys::open_tun(&config.tun_name).map_err(tun_error)?;
         let tun_index = nix::net::if_::if_nametoindex(config.tun_name.as_str())
             .map_err(|error| tun_error(error.into()))?;
@@ -124,7 +127,8 @@ impl Handle {
         tracing::info!(library = provider.backend().name(), "packet cipher chosen");
         let nothing = Installed::empty(config.link_mtu);
         let thread_error = |what| move |source: std::io::Error| StartError::Thread { what, source };
-        let shared = Shared::new(nothing, MOST_SENDERS).map_err(|error| thread_error("sending")(error.into()))?;
+        let shared = Shared::new(nothing, MOST_SENDERS)
+            .map_err(|error| thread_error("sending")(error.into()))?;
         let shared = Arc::new(shared);
         let (unknown_sender, unknown_receiver) = mpsc::channel(16);
         let (ike_sender, ike_receiver) = mpsc::channel(IKE_QUEUE);
@@ -158,8 +162,12 @@ impl Handle {
             udp_port: config.udp_port,
             multicast_interface: config.multicast_interface,
         };
-        handle.threads.push(spawn("getvpn-out", move || sender.run()).map_err(thread_error("sending"))?);
-        handle.threads.push(spawn("getvpn-in", move || receiver.run()).map_err(thread_error("receiving"))?);
+        handle
+            .threads
+            .push(spawn("getvpn-out", move || sender.run()).map_err(thread_error("sending"))?);
+        handle
+            .threads
+            .push(spawn("getvpn-in", move || receiver.run()).map_err(thread_error("receiving"))?);
         Ok(handle)
     }
 
@@ -171,7 +179,13 @@ impl Handle {
         // The registry's lock also keeps two installs in order.
         let mut registry = guard(&self.registry);
         let generation = self.generation.load(Ordering::Relaxed) + 1;
-        let installed = Installed::new(&data_plane, generation, self.link_mtu, &mut registry, &self.provider)?;
+        let installed = Installed::new(
+            &data_plane,
+            generation,
+            self.link_mtu,
+            &mut registry,
+            &self.provider,
+        )?;
         self.generation.store(generation, Ordering::Relaxed);
         self.shared.installed.store(Arc::new(installed));
         self.follow_mtu();
@@ -184,7 +198,9 @@ impl Handle {
         if mtu == self.tun_mtu.load(Ordering::Relaxed) {
             return;
         }
-        let Some((socket, ..)) = self.sockets.receivers().next() else { return };
+        let Some((socket, ..)) = self.sockets.receivers().next() else {
+            return;
+        };
         match sys::set_mtu(socket.as_raw_fd(), &self.tun_name, mtu) {
             Ok(()) => self.tun_mtu.store(mtu, Ordering::Relaxed),
             Err(error) => tracing::warn!(device = self.tun_name, mtu, %error, "cannot set the MTU"),

@@ -76,7 +76,10 @@ impl Receiver {
             .receivers()
             .map(|(socket, ..)| PollFd::new(socket.as_fd(), PollFlags::POLLIN))
             .collect();
-        sources.push(PollFd::new(self.shared.wake(Side::In).as_fd(), PollFlags::POLLIN));
+        sources.push(PollFd::new(
+            self.shared.wake(Side::In).as_fd(),
+            PollFlags::POLLIN,
+        ));
         // An interrupted wait is a wait that ended.
         let _ = poll(&mut sources, PollTimeout::NONE);
     }
@@ -90,7 +93,11 @@ impl Receiver {
         generation: &mut u64,
     ) -> bool {
         let installed = self.shared.installed.load();
-        let mut inbound = self.shared.inbound.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inbound = self
+            .shared
+            .inbound
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if *generation != installed.generation() {
             *generation = installed.generation();
             inbound.retain(&installed);
@@ -109,7 +116,9 @@ impl Receiver {
             while share > 0 {
                 share -= 1;
                 match sys::receive(socket.as_raw_fd(), buffer) {
-                    Ok(received) => self.datagram(&mut batch, accepts, family, encapsulation, received, buffer),
+                    Ok(received) => {
+                        self.datagram(&mut batch, accepts, family, encapsulation, received, buffer)
+                    }
                     // A full share means that more may wait; an error that nothing does, or that an ICMP error of an
                     // earlier packet was reported here and is gone now.
                     Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
@@ -119,8 +128,14 @@ impl Receiver {
             more |= share == 0;
         }
         if batch.packets > 0 {
-            self.shared.totals.received_packets.fetch_add(batch.packets, Ordering::Relaxed);
-            self.shared.totals.received_octets.fetch_add(batch.octets, Ordering::Relaxed);
+            self.shared
+                .totals
+                .received_packets
+                .fetch_add(batch.packets, Ordering::Relaxed);
+            self.shared
+                .totals
+                .received_octets
+                .fetch_add(batch.octets, Ordering::Relaxed);
         }
         more
     }
@@ -155,7 +170,11 @@ impl Receiver {
             outer.traffic_class = header.traffic_class;
             start = header.header_length;
         }
-        let segment = if start == 0 { received.segment } else { received.length };
+        let segment = if start == 0 {
+            received.segment
+        } else {
+            received.length
+        };
         let mut inner: [Range<usize>; MAX_SEGMENTS] = std::array::from_fn(|_| 0..0);
         let mut count = 0;
         while start < received.length {
@@ -194,15 +213,24 @@ impl Receiver {
                 return None;
             }
         }
-        match batch.inbound.handle(batch.installed, batch.now, outer, packet) {
+        match batch
+            .inbound
+            .handle(batch.installed, batch.now, outer, packet)
+        {
             Ok(inner) => Some(start + inner.start..start + inner.end),
             Err(refused) => {
                 self.shared.drops.add(refused.reason, 1);
                 if let (DropReason::UnknownSpi, Some(spi)) = (refused.reason, refused.spi) {
-                    let due = batch.last_report.is_none_or(|last| batch.now - last >= REPORT_EVERY);
+                    let due = batch
+                        .last_report
+                        .is_none_or(|last| batch.now - last >= REPORT_EVERY);
                     if due {
                         *batch.last_report = Some(batch.now);
-                        let event = UnknownSpi { spi, source: outer.source, destination: outer.destination };
+                        let event = UnknownSpi {
+                            spi,
+                            source: outer.source,
+                            destination: outer.destination,
+                        };
                         // An owner that does not read has its reasons; the next report comes in a second.
                         let _ = self.unknown_spi.try_send(event);
                     }
@@ -224,7 +252,13 @@ impl Receiver {
     }
 
     /// Writes inner packets to the TUN, joined where the kernel takes that.
-    fn deliver(&self, batch: &mut Batch<'_>, accepts: &mut Accepts, packets: &[Range<usize>], buffer: &[u8]) {
+    fn deliver(
+        &self,
+        batch: &mut Batch<'_>,
+        accepts: &mut Accepts,
+        packets: &[Range<usize>],
+        buffer: &[u8],
+    ) {
         let mut rest = packets;
         while !rest.is_empty() {
             let run = coalesce::next_run(buffer, rest, *accepts);
@@ -234,7 +268,9 @@ impl Receiver {
             parts[0] = IoSlice::new(run.head());
             let mut octets = 0;
             for (part, place) in parts.iter_mut().skip(1).zip(now) {
-                let payload = buffer.get(place.start + run.skip..place.end).unwrap_or_default();
+                let payload = buffer
+                    .get(place.start + run.skip..place.end)
+                    .unwrap_or_default();
                 *part = IoSlice::new(payload);
                 octets += place.len() as u64;
             }
@@ -248,7 +284,10 @@ impl Receiver {
                     *accepts = Accepts::default();
                     self.deliver(batch, accepts, now, buffer);
                 }
-                Err(_) => self.shared.drops.add(DropReason::TunWriteFailed, now.len() as u64),
+                Err(_) => self
+                    .shared
+                    .drops
+                    .add(DropReason::TunWriteFailed, now.len() as u64),
             }
         }
     }

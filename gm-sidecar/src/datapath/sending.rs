@@ -30,7 +30,12 @@ pub(super) struct Sender {
 impl Sender {
     /// Runs until the owner stops the packet path.
     pub(super) fn run(&self) {
-        let mut wire = Wire::new(&self.sockets, &self.tun, self.udp_port, self.multicast_interface);
+        let mut wire = Wire::new(
+            &self.sockets,
+            &self.tun,
+            self.udp_port,
+            self.multicast_interface,
+        );
         let mut outbound = Outbound::new(Arc::clone(&self.shared.drops));
         let mut buffer = vec![0; READ];
         while !self.shared.stopping() {
@@ -71,8 +76,14 @@ impl Sender {
         outbound.flush(now, wire);
         let (packets, octets) = outbound.take_totals();
         if packets > 0 {
-            self.shared.totals.sent_packets.fetch_add(packets, Ordering::Relaxed);
-            self.shared.totals.sent_octets.fetch_add(octets, Ordering::Relaxed);
+            self.shared
+                .totals
+                .sent_packets
+                .fetch_add(packets, Ordering::Relaxed);
+            self.shared
+                .totals
+                .sent_octets
+                .fetch_add(octets, Ordering::Relaxed);
         }
         more && !self.shared.stopping()
     }

@@ -44,7 +44,10 @@ impl Shared {
             totals: Totals::default(),
             inbound: Mutex::new(Inbound::new(senders)),
             stop: AtomicBool::new(false),
-            wake: [EventFd::from_value_and_flags(0, flags)?, EventFd::from_value_and_flags(0, flags)?],
+            wake: [
+                EventFd::from_value_and_flags(0, flags)?,
+                EventFd::from_value_and_flags(0, flags)?,
+            ],
         })
     }
 

@@ -35,7 +35,11 @@ fn index(family: Family) -> usize {
 impl Sockets {
     /// Opens what the configuration asks for. A machine without IPv6 has no IPv6 sockets.
     pub(super) fn open(config: &Config) -> Result<Self, StartError> {
-        let mut sockets = Self { udp: [Vec::new(), Vec::new()], raw: [None, None], mark: config.mark };
+        let mut sockets = Self {
+            udp: [Vec::new(), Vec::new()],
+            raw: [None, None],
+            mark: config.mark,
+        };
         for family in [Family::V4, Family::V6] {
             let optional = family == Family::V6;
             if config.udp {
@@ -45,7 +49,12 @@ impl Sockets {
                     match udp(config, family, port) {
                         Ok(socket) => sockets.udp[index(family)].push(socket),
                         Err(error) if optional && is_absent(&error) => break,
-                        Err(source) => return Err(StartError::Socket { what: "UDP port 4500", source }),
+                        Err(source) => {
+                            return Err(StartError::Socket {
+                                what: "UDP port 4500",
+                                source,
+                            });
+                        }
                     }
                 }
             }
@@ -53,7 +62,12 @@ impl Sockets {
                 match raw(config, family) {
                     Ok(socket) => sockets.raw[index(family)] = Some(socket),
                     Err(error) if optional && is_absent(&error) => {}
-                    Err(source) => return Err(StartError::Socket { what: "raw ESP", source }),
+                    Err(source) => {
+                        return Err(StartError::Socket {
+                            what: "raw ESP",
+                            source,
+                        });
+                    }
                 }
             }
         }
@@ -64,12 +78,19 @@ impl Sockets {
     }
 
     /// The socket for a train: flows are spread over the source ports, a flow keeps its own.
-    pub(super) fn sender(&self, family: Family, encapsulation: Encapsulation, flow_hash: u64) -> Option<&Socket> {
+    pub(super) fn sender(
+        &self,
+        family: Family,
+        encapsulation: Encapsulation,
+        flow_hash: u64,
+    ) -> Option<&Socket> {
         match encapsulation {
             Encapsulation::Raw => self.raw[index(family)].as_ref(),
             Encapsulation::Udp => {
                 let sockets = &self.udp[index(family)];
-                let count = u64::try_from(sockets.len()).ok().filter(|count| *count > 0)?;
+                let count = u64::try_from(sockets.len())
+                    .ok()
+                    .filter(|count| *count > 0)?;
                 sockets.get(usize::try_from((flow_hash >> 16) % count).unwrap_or(0))
             }
         }
@@ -78,15 +99,23 @@ impl Sockets {
     /// Every socket that receives.
     pub(super) fn receivers(&self) -> impl Iterator<Item = (&Socket, Family, Encapsulation)> {
         [Family::V4, Family::V6].into_iter().flat_map(|family| {
-            let udp = self.udp[index(family)].first().map(|socket| (socket, family, Encapsulation::Udp));
-            let raw = self.raw[index(family)].as_ref().map(|socket| (socket, family, Encapsulation::Raw));
+            let udp = self.udp[index(family)]
+                .first()
+                .map(|socket| (socket, family, Encapsulation::Udp));
+            let raw = self.raw[index(family)]
+                .as_ref()
+                .map(|socket| (socket, family, Encapsulation::Raw));
             udp.into_iter().chain(raw)
         })
     }
 
     /// What the path to a destination carries, as the kernel learned from ICMP.
     pub(super) fn path_mtu(&self, destination: IpAddr) -> io::Result<u16> {
-        let socket = Socket::new(Domain::for_address(SocketAddr::new(destination, 1)), Type::DGRAM, None)?;
+        let socket = Socket::new(
+            Domain::for_address(SocketAddr::new(destination, 1)),
+            Type::DGRAM,
+            None,
+        )?;
         mark(&socket, self.mark)?;
         socket.connect(&SocketAddr::new(destination, 4500).into())?;
         sys::path_mtu(socket.as_raw_fd(), destination.is_ipv6())
@@ -94,11 +123,18 @@ impl Sockets {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EPROTONOSUPPORT))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EPROTONOSUPPORT)
+    )
 }
 
 fn mark(socket: &Socket, mark: u32) -> io::Result<()> {
-    if mark == 0 { Ok(()) } else { socket.set_mark(mark) }
+    if mark == 0 {
+        Ok(())
+    } else {
+        socket.set_mark(mark)
+    }
 }
 
 fn udp(config: &Config, family: Family, port: u16) -> io::Result<Socket> {
@@ -149,13 +185,21 @@ fn prepare(socket: &Socket, config: &Config, family: Family) -> io::Result<()> {
         Family::V4 => &[
             (libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
             (libc::IPPROTO_IP, libc::IP_RECVTOS, 1),
-            (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
+            (
+                libc::IPPROTO_IP,
+                libc::IP_MTU_DISCOVER,
+                libc::IP_PMTUDISC_DO,
+            ),
             (libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, 0),
         ],
         Family::V6 => &[
             (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
             (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1),
-            (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO),
+            (
+                libc::IPPROTO_IPV6,
+                libc::IPV6_MTU_DISCOVER,
+                libc::IPV6_PMTUDISC_DO,
+            ),
             (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP, 0),
         ],
     };

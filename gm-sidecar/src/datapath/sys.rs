@@ -27,7 +27,10 @@ pub(super) fn open_tun(name: &str) -> io::Result<(OwnedFd, Accepts)> {
     let mut request = interface_request(name)?;
     // SAFETY: the path is a constant C string; the descriptor is checked before it is owned.
     let fd = unsafe {
-        let fd = libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK);
+        let fd = libc::open(
+            c"/dev/net/tun".as_ptr(),
+            libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK,
+        );
         OwnedFd::from_raw_fd(check(fd)?)
     };
     request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as i16;
@@ -35,18 +38,34 @@ pub(super) fn open_tun(name: &str) -> io::Result<(OwnedFd, Accepts)> {
     // SAFETY: each request is given a pointer to a value of the type it reads, which lives for the call.
     unsafe {
         check(libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF as _, &request))?;
-        check(libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ as _, &header_length))?;
+        check(libc::ioctl(
+            fd.as_raw_fd(),
+            libc::TUNSETVNETHDRSZ as _,
+            &header_length,
+        ))?;
     }
     let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
     let accepted = |offload: libc::c_uint| {
         // SAFETY: TUNSETOFFLOAD takes its argument by value.
-        unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD as _, libc::c_ulong::from(offload)) == 0 }
+        unsafe {
+            libc::ioctl(
+                fd.as_raw_fd(),
+                libc::TUNSETOFFLOAD as _,
+                libc::c_ulong::from(offload),
+            ) == 0
+        }
     };
     // Kernels before 6.2 do not know UDP segmentation; both versions of it go together.
     let accepts = if accepted(tcp | libc::TUN_F_USO4 | libc::TUN_F_USO6) {
-        Accepts { tcp: true, udp: true }
+        Accepts {
+            tcp: true,
+            udp: true,
+        }
     } else {
-        Accepts { tcp: accepted(tcp), udp: false }
+        Accepts {
+            tcp: accepted(tcp),
+            udp: false,
+        }
     };
     Ok((fd, accepts))
 }
@@ -81,7 +100,10 @@ fn interface_request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: an ifreq is plain data for which all zeros is a value.
     let mut request: libc::ifreq = unsafe { zeroed() };
     if name.is_empty() || name.len() >= request.ifr_name.len() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an interface name has 1 to 15 octets"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "an interface name has 1 to 15 octets",
+        ));
     }
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
@@ -93,7 +115,12 @@ fn interface_request(name: &str) -> io::Result<libc::ifreq> {
 ///
 /// # Errors
 /// The kernel's answer.
-pub(super) fn set_option(socket: RawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+pub(super) fn set_option(
+    socket: RawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the pointer is to an integer that lives for the call, and its size is given.
     let result = unsafe {
         libc::setsockopt(
@@ -114,9 +141,21 @@ pub(super) fn set_option(socket: RawFd, level: libc::c_int, option: libc::c_int,
 pub(super) fn path_mtu(socket: RawFd, v6: bool) -> io::Result<u16> {
     let mut value: libc::c_int = 0;
     let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-    let (level, option) = if v6 { (libc::IPPROTO_IPV6, libc::IPV6_MTU) } else { (libc::IPPROTO_IP, libc::IP_MTU) };
+    let (level, option) = if v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_MTU)
+    };
     // SAFETY: both pointers are to values that live for the call; the length is the value's.
-    check(unsafe { libc::getsockopt(socket, level, option, (&raw mut value).cast(), &raw mut length) })?;
+    check(unsafe {
+        libc::getsockopt(
+            socket,
+            level,
+            option,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    })?;
     Ok(u16::try_from(value).unwrap_or(u16::MAX))
 }
 
@@ -139,7 +178,10 @@ pub(super) struct Marks {
 pub(super) fn send(socket: RawFd, to: SocketAddr, marks: &Marks, octets: &[u8]) -> io::Result<()> {
     let address = socket2::SockAddr::from(to);
     let mut control = Control([0; CONTROL]);
-    let mut part = libc::iovec { iov_base: octets.as_ptr().cast_mut().cast(), iov_len: octets.len() };
+    let mut part = libc::iovec {
+        iov_base: octets.as_ptr().cast_mut().cast(),
+        iov_len: octets.len(),
+    };
     // SAFETY: a msghdr is plain data for which all zeros is a value.
     let mut message: libc::msghdr = unsafe { zeroed() };
     message.msg_name = address.as_ptr().cast_mut().cast();
@@ -148,7 +190,10 @@ pub(super) fn send(socket: RawFd, to: SocketAddr, marks: &Marks, octets: &[u8]) 
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = CONTROL;
-    let mut writer = ControlWriter { message: &mut message, used: 0 };
+    let mut writer = ControlWriter {
+        message: &mut message,
+        used: 0,
+    };
     match marks.source {
         IpAddr::V4(source) => {
             writer.push(
@@ -156,24 +201,44 @@ pub(super) fn send(socket: RawFd, to: SocketAddr, marks: &Marks, octets: &[u8]) 
                 libc::IP_PKTINFO,
                 &libc::in_pktinfo {
                     ipi_ifindex: marks.interface.cast_signed(),
-                    ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(source.octets()) },
+                    ipi_spec_dst: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(source.octets()),
+                    },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 },
             );
-            writer.push(libc::IPPROTO_IP, libc::IP_TOS, &libc::c_int::from(marks.traffic_class));
-            writer.push(libc::IPPROTO_IP, libc::IP_TTL, &libc::c_int::from(marks.hop_limit.max(1)));
+            writer.push(
+                libc::IPPROTO_IP,
+                libc::IP_TOS,
+                &libc::c_int::from(marks.traffic_class),
+            );
+            writer.push(
+                libc::IPPROTO_IP,
+                libc::IP_TTL,
+                &libc::c_int::from(marks.hop_limit.max(1)),
+            );
         }
         IpAddr::V6(source) => {
             writer.push(
                 libc::IPPROTO_IPV6,
                 libc::IPV6_PKTINFO,
                 &libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr { s6_addr: source.octets() },
+                    ipi6_addr: libc::in6_addr {
+                        s6_addr: source.octets(),
+                    },
                     ipi6_ifindex: marks.interface,
                 },
             );
-            writer.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &libc::c_int::from(marks.traffic_class));
-            writer.push(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &libc::c_int::from(marks.hop_limit.max(1)));
+            writer.push(
+                libc::IPPROTO_IPV6,
+                libc::IPV6_TCLASS,
+                &libc::c_int::from(marks.traffic_class),
+            );
+            writer.push(
+                libc::IPPROTO_IPV6,
+                libc::IPV6_HOPLIMIT,
+                &libc::c_int::from(marks.hop_limit.max(1)),
+            );
         }
     }
     if let Some(segment) = marks.segment {
@@ -196,8 +261,16 @@ impl ControlWriter<'_> {
     fn push<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, value: &T) {
         let size = size_of::<T>() as libc::c_uint;
         // SAFETY: CMSG_SPACE and CMSG_LEN compute; they touch no memory.
-        let (space, length) = unsafe { (libc::CMSG_SPACE(size) as usize, libc::CMSG_LEN(size) as usize) };
-        assert!(self.used + space <= CONTROL, "the room was counted for all control messages");
+        let (space, length) = unsafe {
+            (
+                libc::CMSG_SPACE(size) as usize,
+                libc::CMSG_LEN(size) as usize,
+            )
+        };
+        assert!(
+            self.used + space <= CONTROL,
+            "the room was counted for all control messages"
+        );
         // SAFETY: `used` stays inside the control buffer (asserted above) and is a multiple of the alignment, because
         // CMSG_SPACE rounds up; the value is written behind the header, inside the space just checked.
         unsafe {
@@ -232,9 +305,13 @@ pub(super) struct Received {
 /// The kernel's answer; `WouldBlock` when nothing waits.
 pub(super) fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Received> {
     // SAFETY: both are plain data for which all zeros is a value.
-    let (mut name, mut message): (libc::sockaddr_storage, libc::msghdr) = unsafe { (zeroed(), zeroed()) };
+    let (mut name, mut message): (libc::sockaddr_storage, libc::msghdr) =
+        unsafe { (zeroed(), zeroed()) };
     let mut control = Control([0; CONTROL]);
-    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
     message.msg_name = (&raw mut name).cast();
     message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     message.msg_iov = &raw mut part;
@@ -242,8 +319,10 @@ pub(super) fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Received> 
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = CONTROL;
     // SAFETY: all parts outlive the call and have the lengths given.
-    let length = check_size(unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_DONTWAIT) })?;
-    let source = socket_address(&name).ok_or_else(|| io::Error::other("the kernel named no source address"))?;
+    let length =
+        check_size(unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_DONTWAIT) })?;
+    let source = socket_address(&name)
+        .ok_or_else(|| io::Error::other("the kernel named no source address"))?;
     let mut received = Received {
         length,
         segment: length,
@@ -261,7 +340,8 @@ pub(super) fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Received> 
             match (found.cmsg_level, found.cmsg_type) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let info: libc::in_pktinfo = std::ptr::read_unaligned(data.cast());
-                    received.destination = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into();
+                    received.destination =
+                        Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()).into();
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info: libc::in6_pktinfo = std::ptr::read_unaligned(data.cast());
@@ -274,7 +354,9 @@ pub(super) fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Received> 
                 }
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let segment: libc::c_int = std::ptr::read_unaligned(data.cast());
-                    received.segment = usize::try_from(segment).unwrap_or(length).clamp(1, length.max(1));
+                    received.segment = usize::try_from(segment)
+                        .unwrap_or(length)
+                        .clamp(1, length.max(1));
                 }
                 _ => {}
             }
@@ -311,7 +393,11 @@ fn socket_address(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn check_size(result: libc::ssize_t) -> io::Result<usize> {

@@ -23,13 +23,36 @@ pub(super) struct Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
-    pub(super) fn new(sockets: &'a Sockets, tun: &'a OwnedFd, udp_port: u16, multicast_interface: u32) -> Self {
-        Self { sockets, tun, udp_port, multicast_interface, segmentation: Cell::new(true) }
+    pub(super) fn new(
+        sockets: &'a Sockets,
+        tun: &'a OwnedFd,
+        udp_port: u16,
+        multicast_interface: u32,
+    ) -> Self {
+        Self {
+            sockets,
+            tun,
+            udp_port,
+            multicast_interface,
+            segmentation: Cell::new(true),
+        }
     }
 
-    fn send_one_by_one(&self, socket: i32, to: SocketAddr, marks: Marks, train: &[u8], segment: usize) -> io::Result<()> {
-        let marks = Marks { segment: None, ..marks };
-        train.chunks(segment).try_for_each(|packet| sys::send(socket, to, &marks, packet))
+    fn send_one_by_one(
+        &self,
+        socket: i32,
+        to: SocketAddr,
+        marks: Marks,
+        train: &[u8],
+        segment: usize,
+    ) -> io::Result<()> {
+        let marks = Marks {
+            segment: None,
+            ..marks
+        };
+        train
+            .chunks(segment)
+            .try_for_each(|packet| sys::send(socket, to, &marks, packet))
     }
 
     fn try_send(&self, route: &Route, train: &[u8], segment: usize) -> io::Result<()> {
@@ -44,7 +67,11 @@ impl<'a> Wire<'a> {
             traffic_class: route.traffic_class,
             hop_limit: route.hop_limit,
             segment: None,
-            interface: if multicast { self.multicast_interface } else { 0 },
+            interface: if multicast {
+                self.multicast_interface
+            } else {
+                0
+            },
         };
         if route.encapsulation == Encapsulation::Raw {
             let to = SocketAddr::new(route.destination, 0);
@@ -73,15 +100,19 @@ impl Carrier for Wire<'_> {
     fn send(&mut self, route: &Route, train: &[u8], segment: usize) -> Sent {
         match self.try_send(route, train, segment) {
             Ok(()) => Sent::Yes,
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                self.sockets.path_mtu(route.destination).map_or(Sent::Refused, Sent::TooBig)
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => self
+                .sockets
+                .path_mtu(route.destination)
+                .map_or(Sent::Refused, Sent::TooBig),
             Err(_) => Sent::Refused,
         }
     }
 
     fn reply(&mut self, packet: &[u8]) {
         // An ICMP error that is lost is asked for again by the next packet that is too big.
-        let _ = nix::sys::uio::writev(self.tun, &[IoSlice::new(&[0; virtio::LENGTH]), IoSlice::new(packet)]);
+        let _ = nix::sys::uio::writev(
+            self.tun,
+            &[IoSlice::new(&[0; virtio::LENGTH]), IoSlice::new(packet)],
+        );
     }
 }

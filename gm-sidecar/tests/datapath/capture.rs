@@ -27,12 +27,26 @@ impl Capture {
     pub(crate) fn start(end: &End) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("cable.pcap");
-        let line = format!("tcpdump -Z root -i eth0 -n -U --immediate-mode -s 0 -B 16384 -w {}", file.display());
-        let mut child = end.command(&line).stderr(Stdio::piped()).spawn().expect("tcpdump runs");
+        let line = format!(
+            "tcpdump -Z root -i eth0 -n -U --immediate-mode -s 0 -B 16384 -w {}",
+            file.display()
+        );
+        let mut child = end
+            .command(&line)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("tcpdump runs");
         let said = BufReader::new(child.stderr.take().expect("piped"));
-        let listening = said.lines().map_while(Result::ok).any(|line| line.contains("listening on"));
+        let listening = said
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line.contains("listening on"));
         assert!(listening, "tcpdump listens");
-        Self { child, file, _directory: directory }
+        Self {
+            child,
+            file,
+            _directory: directory,
+        }
     }
 
     /// Ends the capture and reads it.
@@ -41,12 +55,16 @@ impl Capture {
         kill(pid, Signal::SIGTERM).expect("tcpdump is ours");
         self.child.wait().expect("its end");
         let octets = std::fs::read(&self.file).expect("the capture");
-        let word = |at: usize| u32::from_le_bytes(octets[at..at + 4].try_into().expect("four octets")) as usize;
+        let word = |at: usize| {
+            u32::from_le_bytes(octets[at..at + 4].try_into().expect("four octets")) as usize
+        };
         let mut frames = Vec::new();
         let mut at = 24;
         while at + 16 <= octets.len() {
             let length = word(at + 8);
-            let Some(frame) = octets.get(at + 16..at + 16 + length) else { break };
+            let Some(frame) = octets.get(at + 16..at + 16 + length) else {
+                break;
+            };
             frames.push(Frame {
                 ether_type: u16::from_be_bytes([frame[12], frame[13]]),
                 packet: frame[14..].to_vec(),
@@ -71,7 +89,9 @@ impl Frame {
     pub(crate) fn esp(&self) -> Option<&[u8]> {
         let esp = match self.upper() {
             (at, 50) => self.packet.get(at..),
-            (at, 17) if self.packet.get(at + 2..at + 4)? == 4500u16.to_be_bytes() => self.packet.get(at + 8..),
+            (at, 17) if self.packet.get(at + 2..at + 4)? == 4500u16.to_be_bytes() => {
+                self.packet.get(at + 8..)
+            }
             _ => None,
         }?;
         let spi = u32::from_be_bytes(*esp.first_chunk()?);
@@ -82,9 +102,9 @@ impl Frame {
     fn is_link_business(&self) -> bool {
         match self.upper() {
             _ if self.ether_type == 0x0806 => true,
-            (_, 2) => true,                                                        // IGMP
-            (at, 58) => self.packet.get(at).is_some_and(|kind| *kind >= 130),      // ND, MLD
-            (at, 0) => self.packet.get(at).is_some_and(|next| *next == 58),        // MLD after hop-by-hop
+            (_, 2) => true,                                                   // IGMP
+            (at, 58) => self.packet.get(at).is_some_and(|kind| *kind >= 130), // ND, MLD
+            (at, 0) => self.packet.get(at).is_some_and(|next| *next == 58), // MLD after hop-by-hop
             _ => false,
         }
     }
@@ -96,7 +116,10 @@ impl Frame {
 
 /// Asserts that nothing but ESP and the link's own business was on the cable, and no `secret`.
 pub(crate) fn assert_only_esp(frames: &[Frame], secret: &[u8]) {
-    assert!(frames.iter().any(|frame| frame.esp().is_some()), "the capture saw the traffic");
+    assert!(
+        frames.iter().any(|frame| frame.esp().is_some()),
+        "the capture saw the traffic"
+    );
     for frame in frames {
         let (at, protocol) = frame.upper();
         assert!(

@@ -10,7 +10,13 @@ use super::pair::{End, LIMIT};
 pub(crate) const SECRET: &[u8] = b"the quick brown fox is confidential";
 
 fn pattern(length: usize) -> Vec<u8> {
-    SECRET.iter().copied().chain(0..=250).cycle().take(length).collect()
+    SECRET
+        .iter()
+        .copied()
+        .chain(0..=250)
+        .cycle()
+        .take(length)
+        .collect()
 }
 
 /// Three pings with so many octets, all answered.
@@ -32,14 +38,20 @@ pub(crate) fn tcp(from: &End, to: &End, address: IpAddr, octets: usize) {
             let (mut stream, _) = listener.accept().expect("a connection");
             stream.set_read_timeout(Some(LIMIT)).expect("a time-out");
             let mut received = Vec::new();
-            stream.read_to_end(&mut received).expect("all of it in time");
+            stream
+                .read_to_end(&mut received)
+                .expect("all of it in time");
             received
         });
-        let mut stream = from.within(|| TcpStream::connect_timeout(&target, LIMIT).expect("connected"));
+        let mut stream =
+            from.within(|| TcpStream::connect_timeout(&target, LIMIT).expect("connected"));
         stream.set_write_timeout(Some(LIMIT)).expect("a time-out");
         stream.write_all(&pattern(octets)).expect("taken in time");
         drop(stream);
-        assert!(received.join().expect("no panic") == pattern(octets), "what arrives is what was sent");
+        assert!(
+            received.join().expect("no panic") == pattern(octets),
+            "what arrives is what was sent"
+        );
     });
 }
 
@@ -47,7 +59,13 @@ pub(crate) fn tcp(from: &End, to: &End, address: IpAddr, octets: usize) {
 pub(crate) fn datagrams(from: &End, to: &End, address: IpAddr, octets: usize, count: usize) {
     let server = to.within(|| UdpSocket::bind((address, 0)).expect("a socket"));
     let target = server.local_addr().expect("bound");
-    let any: SocketAddr = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().expect("an address");
+    let any: SocketAddr = if address.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    }
+    .parse()
+    .expect("an address");
     let client = from.within(|| UdpSocket::bind(any).expect("a socket"));
     for socket in [&server, &client] {
         socket.set_read_timeout(Some(LIMIT)).expect("a time-out");
@@ -69,7 +87,8 @@ pub(crate) fn datagrams(from: &End, to: &End, address: IpAddr, octets: usize, co
 pub(crate) fn multicast(from: &End, to: &End) {
     let group = Ipv4Addr::new(239, 7, 7, 7);
     let receiver = to.within(|| {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("a socket");
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)
+            .expect("a socket");
         let address: SocketAddr = (Ipv4Addr::UNSPECIFIED, 7007).into();
         socket.bind(&address.into()).expect("bound");
         for interface in ["eth0", "getvpn0"] {
@@ -84,7 +103,9 @@ pub(crate) fn multicast(from: &End, to: &End) {
         let socket = UdpSocket::bind((from.v4, 0)).expect("a socket");
         socket.set_multicast_ttl_v4(4).expect("a hop limit");
         socket.set_multicast_loop_v4(false).expect("no loop");
-        socket.send_to(SECRET, (group, 7007)).expect("taken by the TUN");
+        socket
+            .send_to(SECRET, (group, 7007))
+            .expect("taken by the TUN");
     });
     let mut buffer = [0; 100];
     let (length, source) = receiver.recv_from(&mut buffer).expect("in time");

@@ -72,7 +72,10 @@ mod tests {
         let member = NodeAddresses::member(1);
         assert_eq!(member.ipv4, Ipv4Addr::new(10, 1, 1, 2));
         assert_eq!(member.gateway_ipv4, Ipv4Addr::new(10, 1, 1, 1));
-        assert_eq!(member.ipv6, "fd00:1:1::2".parse::<Ipv6Addr>().expect("address"));
+        assert_eq!(
+            member.ipv6,
+            "fd00:1:1::2".parse::<Ipv6Addr>().expect("address")
+        );
     }
 
     #[test]

@@ -55,7 +55,12 @@ impl Admin {
     ///
     /// # Errors
     /// [`LabError::Admin`] with the whole chain of causes.
-    pub fn call<T, W>(&self, key_servers: &[&Node], limit: Duration, request: W) -> Result<T, LabError>
+    pub fn call<T, W>(
+        &self,
+        key_servers: &[&Node],
+        limit: Duration,
+        request: W,
+    ) -> Result<T, LabError>
     where
         T: Send,
         W: AsyncFnOnce(&Client) -> Result<T, ClientError> + Send,

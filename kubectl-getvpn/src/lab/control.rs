@@ -66,7 +66,10 @@ fn exchange(socket: &Path, method: &str, path: &str) -> std::io::Result<Answer> 
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
     // HTTP/1.0: the answer ends where the connection does, in one piece.
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: member\r\nContent-Length: 0\r\n\r\n")?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: member\r\nContent-Length: 0\r\n\r\n"
+    )?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     parse(&text).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidData))

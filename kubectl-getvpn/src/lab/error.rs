@@ -19,7 +19,9 @@ pub enum LabError {
     #[error(transparent)]
     Name(#[from] InvalidLabName),
     /// A lab of this name exists already.
-    #[error("lab `{name}` is already up (or a crash left parts of it): end it with `kubectl getvpn lab down --name {name}`")]
+    #[error(
+        "lab `{name}` is already up (or a crash left parts of it): end it with `kubectl getvpn lab down --name {name}`"
+    )]
     AlreadyUp {
         /// The lab's name.
         name: String,

@@ -127,20 +127,32 @@ impl Family {
                 value.extend(report.interface.to_ne_bytes());
                 value.extend((0..32_u16).map(|number| {
                     // 255 keeps the packet off this interface, 1 lets any TTL above 1 pass.
-                    if number < u16::from(interfaces) && number != report.interface { 1 } else { 255 }
+                    if number < u16::from(interfaces) && number != report.interface {
+                        1
+                    } else {
+                        255
+                    }
                 }));
                 value.extend([0; 2 + 16]); // padding and the kernel's counters
             }
             Self::Ipv6 => {
                 for address in [&report.source, &report.group] {
-                    value.extend(u16::try_from(libc::AF_INET6).unwrap_or_default().to_ne_bytes());
+                    value.extend(
+                        u16::try_from(libc::AF_INET6)
+                            .unwrap_or_default()
+                            .to_ne_bytes(),
+                    );
                     value.extend([0; 6]); // port and flow label
                     value.extend(address);
                     value.extend([0; 4]); // scope
                 }
                 value.extend(report.interface.to_ne_bytes());
                 value.extend([0; 2]); // padding
-                let mut set: u32 = if interfaces >= 32 { u32::MAX } else { (1 << interfaces) - 1 };
+                let mut set: u32 = if interfaces >= 32 {
+                    u32::MAX
+                } else {
+                    (1 << interfaces) - 1
+                };
                 set &= !(1_u32.checked_shl(u32::from(report.interface)).unwrap_or(0));
                 value.extend(set.to_ne_bytes());
                 value.extend([0; 28]); // interfaces 32 to 255

@@ -47,7 +47,9 @@ pub fn list(lab: &LabName) -> Vec<String> {
 /// The labs that have a namespace now, sorted.
 #[must_use]
 pub fn labs() -> Vec<LabName> {
-    let mut found: Vec<LabName> = all().filter_map(|name| LabName::of_namespace(&name)).collect();
+    let mut found: Vec<LabName> = all()
+        .filter_map(|name| LabName::of_namespace(&name))
+        .collect();
     found.sort();
     found.dedup();
     found

@@ -78,7 +78,10 @@ fn node_lines(attachment: &Attachment<'_>) -> [String; 6] {
     [
         "link set lo up".to_owned(),
         format!("address add {}/24 dev {NODE_INTERFACE}", addresses.ipv4),
-        format!("address add {}/64 dev {NODE_INTERFACE} nodad", addresses.ipv6),
+        format!(
+            "address add {}/64 dev {NODE_INTERFACE} nodad",
+            addresses.ipv6
+        ),
         format!("link set {NODE_INTERFACE} up"),
         format!("route add default via {}", addresses.gateway_ipv4),
         format!("route add default via {}", addresses.gateway_ipv6),
@@ -156,9 +159,8 @@ pub fn join(lab: &LabName, cut: Cut<'_>) -> Result<(), LabError> {
 /// # Errors
 /// When `nft` refuses.
 pub fn join_all(lab: &LabName) -> Result<(), LabError> {
-    let script = format!(
-        "flush set inet {PARTITION_TABLE} nodes\nflush set inet {PARTITION_TABLE} pairs\n"
-    );
+    let script =
+        format!("flush set inet {PARTITION_TABLE} nodes\nflush set inet {PARTITION_TABLE} pairs\n");
     Program::nft(&lab.core_namespace(), &script)
 }
 

@@ -43,7 +43,11 @@ pub fn kill(lab: &Lab, name: &str, at_once: bool) -> Result<(), LabError> {
     let Some(process) = node.process else {
         return Ok(());
     };
-    process.signal(if at_once { Signal::SIGKILL } else { Signal::SIGTERM })?;
+    process.signal(if at_once {
+        Signal::SIGKILL
+    } else {
+        Signal::SIGTERM
+    })?;
     process.wait_gone(TERMINATION_LIMIT)
 }
 

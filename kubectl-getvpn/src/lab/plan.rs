@@ -104,7 +104,9 @@ impl Plan {
 
     /// All key servers of all sets.
     pub fn key_servers(&self) -> impl Iterator<Item = &KeyServerPlan> {
-        self.clusters.iter().flat_map(|cluster| &cluster.key_servers)
+        self.clusters
+            .iter()
+            .flat_map(|cluster| &cluster.key_servers)
     }
 }
 
@@ -211,7 +213,10 @@ fn scale(policy: &mut GroupPolicy, factor: f64) {
         u32::try_from(milliseconds(u64::from(value), least)).unwrap_or(u32::MAX)
     };
     let seconds = |value: u32, least: u64| -> u32 {
-        let scaled = milliseconds(u64::from(value).saturating_mul(1000), least.saturating_mul(1000));
+        let scaled = milliseconds(
+            u64::from(value).saturating_mul(1000),
+            least.saturating_mul(1000),
+        );
         u32::try_from(scaled.div_ceil(1000)).unwrap_or(u32::MAX)
     };
     policy.activation_delay_ms = short(policy.activation_delay_ms, 200);
@@ -272,7 +277,8 @@ fn member_numbers(
     count: Option<u16>,
     last: u16,
 ) -> Result<Vec<u16>, LabError> {
-    let text = annotation(resource.metadata.annotations.as_ref(), MEMBERS_ANNOTATION).map(str::trim);
+    let text =
+        annotation(resource.metadata.annotations.as_ref(), MEMBERS_ANNOTATION).map(str::trim);
     let following = |count: u16| (last + 1..=last.saturating_add(count)).collect();
     let named = text.filter(|text| text.starts_with("m-"));
     if let (Some(count), None) = (count, named) {

@@ -107,7 +107,9 @@ impl ProcessRecord {
 pub(crate) fn send(pid: i32, signal: Signal) -> Result<(), LabError> {
     match kill(Pid::from_raw(pid), signal) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(error) => Err(LabError::system(format!("send {signal} to process {pid}"))(error)),
+        Err(error) => Err(LabError::system(format!("send {signal} to process {pid}"))(
+            error,
+        )),
     }
 }
 
@@ -125,7 +127,9 @@ pub(crate) fn kill_all(pids: &[i32], limit: Duration) -> Result<(), LabError> {
     for record in &records {
         record.signal(Signal::SIGKILL)?;
     }
-    records.iter().try_for_each(|record| record.wait_gone(limit))
+    records
+        .iter()
+        .try_for_each(|record| record.wait_gone(limit))
 }
 
 /// What `/proc/PID/stat` says that matters here.

@@ -24,7 +24,11 @@ impl Progress {
     #[must_use]
     pub fn visible() -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self::new(if terminal { Output::Terminal } else { Output::Lines })
+        Self::new(if terminal {
+            Output::Terminal
+        } else {
+            Output::Lines
+        })
     }
 
     /// Progress that nobody sees.

@@ -54,7 +54,9 @@ impl Resources {
             .groups
             .iter()
             .find(|group| group.metadata.name.as_deref() == Some(name))
-            .ok_or_else(|| LabError::Usage(format!("there is no GetVpnGroup `{name}` in this file")))?;
+            .ok_or_else(|| {
+                LabError::Usage(format!("there is no GetVpnGroup `{name}` in this file"))
+            })?;
         let validated = group::validate(resource, &self.security_associations).map_err(refused)?;
         if !validated.rejections.is_empty() {
             return Err(refused(validated.rejections));

@@ -41,8 +41,8 @@ pub(crate) fn get<const N: usize>(
     name: i32,
 ) -> io::Result<[u8; N]> {
     let mut value = [0_u8; N];
-    let mut length = libc::socklen_t::try_from(N)
-        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut length =
+        libc::socklen_t::try_from(N).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     // SAFETY: the kernel writes at most `length` octets into the live array `value`.
     let result = unsafe {
         libc::getsockopt(

@@ -73,7 +73,9 @@ pub fn up(options: &UpOptions, progress: &mut Progress) -> Result<Lab, LabError>
     if result.is_err() {
         progress.failed();
         if options.keep {
-            progress.line(&format!("kept  what was made; remove it with `kubectl getvpn lab down --name {name}`"));
+            progress.line(&format!(
+                "kept  what was made; remove it with `kubectl getvpn lab down --name {name}`"
+            ));
         } else {
             down::down(&name)?;
         }
@@ -189,7 +191,11 @@ fn wait_key_servers(lab: &Lab, admin: &Admin, progress: &mut Progress) -> Result
             }
         });
         progress.update(&count(waiting.len()));
-        Ok(if waiting.is_empty() { Look::Done(()) } else { Look::NotYet(last) })
+        Ok(if waiting.is_empty() {
+            Look::Done(())
+        } else {
+            Look::NotYet(last)
+        })
     })?;
     progress.done(&count(0));
     Ok(())
@@ -279,7 +285,11 @@ fn wait_members(lab: &Lab, progress: &mut Progress) -> Result<(), LabError> {
             }
         });
         progress.update(&count(waiting.len()));
-        Ok(if waiting.is_empty() { Look::Done(()) } else { Look::NotYet(last) })
+        Ok(if waiting.is_empty() {
+            Look::Done(())
+        } else {
+            Look::NotYet(last)
+        })
     })?;
     progress.done(&count(0));
     Ok(())

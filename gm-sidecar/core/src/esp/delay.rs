@@ -17,13 +17,28 @@ const TYPE: u8 = 129;
 #[inline]
 pub fn write(inner: Family, milliseconds: u64) -> [u8; LENGTH] {
     let t = milliseconds.to_be_bytes();
-    [super::layout::next_header(inner), TYPE, 0, LENGTH as u8, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]]
+    [
+        super::layout::next_header(inner),
+        TYPE,
+        0,
+        LENGTH as u8,
+        t[0],
+        t[1],
+        t[2],
+        t[3],
+        t[4],
+        t[5],
+        t[6],
+        t[7],
+    ]
 }
 
 /// Next header and pseudotime; `None` when it is not such a header.
 #[inline]
 pub fn read(octets: &[u8; LENGTH]) -> Option<(u8, u64)> {
-    let [next_header, TYPE, 0, length, t @ ..] = octets else { return None };
+    let [next_header, TYPE, 0, length, t @ ..] = octets else {
+        return None;
+    };
     (usize::from(*length) == LENGTH).then_some((*next_header, u64::from_be_bytes(*t)))
 }
 

@@ -12,7 +12,9 @@ impl IvFormat {
     /// A format with Sender-IDs of 1 to 32 bits; `None` for any other number.
     pub const fn new(sender_id_bits: u8) -> Option<Self> {
         if sender_id_bits >= 1 && sender_id_bits <= 32 {
-            Some(Self { sender_id_bits: sender_id_bits as u32 })
+            Some(Self {
+                sender_id_bits: sender_id_bits as u32,
+            })
         } else {
             None
         }
@@ -43,7 +45,10 @@ impl IvFormat {
     #[inline]
     pub const fn read(self, iv: [u8; 8]) -> (SenderId, u64) {
         let iv = u64::from_be_bytes(iv);
-        (SenderId((iv >> self.counter_bits()) as u32), iv & self.last_counter())
+        (
+            SenderId((iv >> self.counter_bits()) as u32),
+            iv & self.last_counter(),
+        )
     }
 }
 
@@ -55,7 +60,10 @@ mod tests {
     fn twelve_bit_example_of_the_reference() {
         let format = IvFormat::new(12).expect("12 bits");
         assert_eq!(format.write(SenderId(5), 1), [0x00, 0x50, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(format.read([0x00, 0x50, 0, 0, 0, 0, 0, 1]), (SenderId(5), 1));
+        assert_eq!(
+            format.read([0x00, 0x50, 0, 0, 0, 0, 0, 1]),
+            (SenderId(5), 1)
+        );
     }
 
     #[test]

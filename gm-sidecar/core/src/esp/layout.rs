@@ -30,7 +30,11 @@ impl Layout {
     /// Where the inner packet starts.
     #[inline]
     pub const fn inner_offset(self) -> usize {
-        if self.delay_header { HEADER + delay::LENGTH } else { HEADER }
+        if self.delay_header {
+            HEADER + delay::LENGTH
+        } else {
+            HEADER
+        }
     }
 
     /// Octets of padding: payload, padding and trailer fill whole words (RFC 4303 §2.4).
@@ -47,7 +51,12 @@ impl Layout {
     }
 
     /// Octets of the largest inner packet whose outer packet has no more than `outer` octets.
-    pub const fn largest_inner(self, outer: usize, family: Family, encapsulation: Encapsulation) -> usize {
+    pub const fn largest_inner(
+        self,
+        outer: usize,
+        family: Family,
+        encapsulation: Encapsulation,
+    ) -> usize {
         let around = match family {
             Family::V4 => 20,
             Family::V6 => 40,

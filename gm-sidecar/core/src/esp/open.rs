@@ -67,14 +67,29 @@ pub fn open(
     let mut nonce = [0; 12];
     nonce[..4].copy_from_slice(&salt);
     nonce[4..].copy_from_slice(&envelope.iv);
-    aead.open(&nonce, &envelope.associated, text_and_icv).map_err(|_| DropReason::AuthenticationFailed)?;
+    aead.open(&nonce, &envelope.associated, text_and_icv)
+        .map_err(|_| DropReason::AuthenticationFailed)?;
 
-    let text_length = text_and_icv.len().checked_sub(ICV).ok_or(DropReason::EspMalformed)?;
-    let text = text_and_icv.get(..text_length).ok_or(DropReason::EspMalformed)?;
+    let text_length = text_and_icv
+        .len()
+        .checked_sub(ICV)
+        .ok_or(DropReason::EspMalformed)?;
+    let text = text_and_icv
+        .get(..text_length)
+        .ok_or(DropReason::EspMalformed)?;
     let (padded, &[padding, next]) = text.split_last_chunk().ok_or(DropReason::BadPadding)?;
-    let inner_length = padded.len().checked_sub(usize::from(padding)).ok_or(DropReason::BadPadding)?;
-    let (inner, filler) = padded.split_at_checked(inner_length).ok_or(DropReason::BadPadding)?;
-    if filler.iter().zip(1u16..).any(|(octet, expected)| u16::from(*octet) != expected) {
+    let inner_length = padded
+        .len()
+        .checked_sub(usize::from(padding))
+        .ok_or(DropReason::BadPadding)?;
+    let (inner, filler) = padded
+        .split_at_checked(inner_length)
+        .ok_or(DropReason::BadPadding)?;
+    if filler
+        .iter()
+        .zip(1u16..)
+        .any(|(octet, expected)| u16::from(*octet) != expected)
+    {
         return Err(DropReason::BadPadding);
     }
     if next == protocol::NO_NEXT_HEADER {
@@ -82,9 +97,10 @@ pub fn open(
     }
     if !delay_header {
         return match next {
-            _ if next == next_header(family) => {
-                Ok(Opened { inner: HEADER..HEADER + inner_length, pseudotime: None })
-            }
+            _ if next == next_header(family) => Ok(Opened {
+                inner: HEADER..HEADER + inner_length,
+                pseudotime: None,
+            }),
             protocol::EXPERIMENT => Err(DropReason::DelayHeader),
             _ => Err(DropReason::UnexpectedNextHeader),
         };
@@ -92,8 +108,10 @@ pub fn open(
     if next != protocol::EXPERIMENT {
         return Err(DropReason::DelayHeader);
     }
-    let (after, milliseconds) =
-        inner.first_chunk().and_then(delay::read).ok_or(DropReason::DelayHeader)?;
+    let (after, milliseconds) = inner
+        .first_chunk()
+        .and_then(delay::read)
+        .ok_or(DropReason::DelayHeader)?;
     if after != next_header(family) {
         return Err(DropReason::UnexpectedNextHeader);
     }

@@ -1,9 +1,9 @@
 //! Sealing one packet in place.
 
 use super::aead::{ICV, PacketAead};
+use super::delay;
 use super::iv::IvFormat;
 use super::layout::{HEADER, Layout, next_header};
-use super::delay;
 use crate::data_plane::Family;
 use crate::ip::protocol;
 use crate::sad::{SenderId, Spi};
@@ -28,7 +28,9 @@ pub struct Sealer {
 impl Sealer {
     /// The shape of the packets.
     pub const fn layout(&self) -> Layout {
-        Layout { delay_header: self.pseudotime.is_some() }
+        Layout {
+            delay_header: self.pseudotime.is_some(),
+        }
     }
 
     /// Seals the `inner` octets that stand at [`Layout::inner_offset`] of `packet`, which has
@@ -40,7 +42,11 @@ impl Sealer {
     #[inline]
     pub fn seal(&self, aead: &dyn PacketAead, counter: u64, inner: usize, packet: &mut [u8]) {
         let layout = self.layout();
-        assert_eq!(packet.len(), layout.sealed_length(inner), "the slot was made for this packet");
+        assert_eq!(
+            packet.len(),
+            layout.sealed_length(inner),
+            "the slot was made for this packet"
+        );
         let (header, rest) = packet.split_at_mut(HEADER);
         let iv = self.iv.write(self.sender, counter);
         let mut associated = [0; 8];

@@ -42,7 +42,12 @@ impl Run {
     fn lone() -> Self {
         let mut head = [0; virtio::LENGTH + MAX_HEADERS];
         head[..virtio::LENGTH].copy_from_slice(&VirtioHeader::PLAIN.write());
-        Self { head, head_length: virtio::LENGTH, packets: 1, skip: 0 }
+        Self {
+            head,
+            head_length: virtio::LENGTH,
+            packets: 1,
+            skip: 0,
+        }
     }
 }
 
@@ -71,7 +76,9 @@ pub fn next_run(buffer: &[u8], packets: &[Range<usize>], accepts: Accepts) -> Ru
     if packets.len() == 1 {
         return Run::lone();
     }
-    let Some(shape) = shape(first, accepts) else { return Run::lone() };
+    let Some(shape) = shape(first, accepts) else {
+        return Run::lone();
+    };
     let payload = first.len() - shape.headers;
     if payload == 0 || !checksum_is_right(first, &shape) {
         return Run::lone();
@@ -81,7 +88,12 @@ pub fn next_run(buffer: &[u8], packets: &[Range<usize>], accepts: Accepts) -> Ru
     let mut count = 1;
     let mut push = tcp_flags(first, &shape) & TCP_PSH;
     while push == 0 && count < packets.len().min(MAX_SEGMENTS) {
-        let Some(next) = packets.get(count).and_then(|place| buffer.get(place.clone())) else { break };
+        let Some(next) = packets
+            .get(count)
+            .and_then(|place| buffer.get(place.clone()))
+        else {
+            break;
+        };
         if !continues(first, &shape, next, sequence, payload, count) {
             break;
         }
@@ -140,11 +152,23 @@ fn shape(packet: &[u8], accepts: Accepts) -> Option<Shape> {
         _ => return None,
     };
     let headers = transport + length;
-    (headers <= packet.len()).then_some(Shape { family: header.family, tcp, transport, headers })
+    (headers <= packet.len()).then_some(Shape {
+        family: header.family,
+        tcp,
+        transport,
+        headers,
+    })
 }
 
 /// Whether `next` continues the run that `first` started, of which `count` packets are joined.
-fn continues(first: &[u8], shape: &Shape, next: &[u8], sequence: u32, payload: usize, count: usize) -> bool {
+fn continues(
+    first: &[u8],
+    shape: &Shape,
+    next: &[u8],
+    sequence: u32,
+    payload: usize,
+    count: usize,
+) -> bool {
     if next.len() <= shape.headers || next.len() - shape.headers > payload {
         return false;
     }
@@ -183,11 +207,18 @@ fn continues(first: &[u8], shape: &Shape, next: &[u8], sequence: u32, payload: u
 
 fn tcp_sequence(packet: &[u8], shape: &Shape) -> u32 {
     let at = shape.transport + 4;
-    packet.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |octets| u32::from_be_bytes(*octets))
+    packet
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or(0, |octets| u32::from_be_bytes(*octets))
 }
 
 fn tcp_flags(packet: &[u8], shape: &Shape) -> u8 {
-    if shape.tcp { packet.get(shape.transport + 13).copied().unwrap_or(0) } else { 0 }
+    if shape.tcp {
+        packet.get(shape.transport + 13).copied().unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 fn addresses(packet: &[u8], family: Family) -> &[u8] {
@@ -199,13 +230,24 @@ fn addresses(packet: &[u8], family: Family) -> &[u8] {
 
 fn checksum_is_right(packet: &[u8], shape: &Shape) -> bool {
     let transport = &packet[shape.transport..];
-    let number = if shape.tcp { protocol::TCP } else { protocol::UDP };
+    let number = if shape.tcp {
+        protocol::TCP
+    } else {
+        protocol::UDP
+    };
     let pseudo = checksum::pseudo_header(addresses(packet, shape.family), number, transport.len());
     checksum::fold(pseudo + checksum::sum(transport)) == 0xffff
 }
 
 /// The headers of the super-packet, checksums as a device with offload expects them.
-fn super_packet(first: &[u8], shape: &Shape, payload: usize, total: usize, count: usize, push: u8) -> Run {
+fn super_packet(
+    first: &[u8],
+    shape: &Shape,
+    payload: usize,
+    total: usize,
+    count: usize,
+    push: u8,
+) -> Run {
     let mut run = Run::lone();
     run.packets = count;
     run.skip = shape.headers;
@@ -236,13 +278,18 @@ fn super_packet(first: &[u8], shape: &Shape, payload: usize, total: usize, count
         }
         Family::V6 => headers[4..6].copy_from_slice(&((total - IPV6_HEADER) as u16).to_be_bytes()),
     }
-    let number = if shape.tcp { protocol::TCP } else { protocol::UDP };
+    let number = if shape.tcp {
+        protocol::TCP
+    } else {
+        protocol::UDP
+    };
     let pseudo = checksum::pseudo_header(addresses(first, shape.family), number, transport_length);
     let at = shape.transport + usize::from(checksum_offset);
     if shape.tcp {
         headers[shape.transport + 13] |= push;
     } else {
-        headers[shape.transport + 4..shape.transport + 6].copy_from_slice(&(transport_length as u16).to_be_bytes());
+        headers[shape.transport + 4..shape.transport + 6]
+            .copy_from_slice(&(transport_length as u16).to_be_bytes());
     }
     headers[at..at + 2].copy_from_slice(&checksum::fold(pseudo).to_ne_bytes());
     run

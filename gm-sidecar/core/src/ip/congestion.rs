@@ -26,7 +26,9 @@ pub const fn combine(inner: u8, outer: u8) -> Option<u8> {
 pub fn set(packet: &mut [u8], field: u8) {
     match packet.first().map(|first| first >> 4) {
         Some(4) => {
-            let Some(header) = packet.first_chunk_mut::<IPV4_HEADER>() else { return };
+            let Some(header) = packet.first_chunk_mut::<IPV4_HEADER>() else {
+                return;
+            };
             let before = [header[0], header[1]];
             header[1] = (header[1] & !0b11) | (field & 0b11);
             let after = [header[0], header[1]];
@@ -35,7 +37,9 @@ pub fn set(packet: &mut [u8], field: u8) {
             header[10..12].copy_from_slice(&sum);
         }
         Some(6) => {
-            let Some(header) = packet.first_chunk_mut::<IPV6_HEADER>() else { return };
+            let Some(header) = packet.first_chunk_mut::<IPV6_HEADER>() else {
+                return;
+            };
             header[1] = (header[1] & !0x30) | ((field & 0b11) << 4);
         }
         _ => {}
@@ -60,7 +64,11 @@ mod tests {
     fn decapsulation_follows_figure_4() {
         for (inner, row) in FIGURE_4 {
             for (outer, expected) in [0b00, 0b10, 0b01, 0b11].into_iter().zip(row) {
-                assert_eq!(combine(inner, outer), expected, "inner {inner:02b} outer {outer:02b}");
+                assert_eq!(
+                    combine(inner, outer),
+                    expected,
+                    "inner {inner:02b} outer {outer:02b}"
+                );
             }
         }
     }
@@ -71,7 +79,10 @@ mod tests {
         let sum = checksum::finish(checksum::sum(&packet));
         packet[10..12].copy_from_slice(&sum);
         set(&mut packet, 0b11);
-        assert_eq!(Header::parse(&packet).expect("well formed").traffic_class, 0xbb);
+        assert_eq!(
+            Header::parse(&packet).expect("well formed").traffic_class,
+            0xbb
+        );
         assert_eq!(checksum::fold(checksum::sum(&packet)), 0xffff);
 
         let mut packet = vec![0x6b, 0xa5, 1, 2, 0, 0, 59, 64];

@@ -45,13 +45,22 @@ impl<'a> Fragments<'a> {
         if first_payload == 0 || later_payload == 0 {
             return Err(Malformed);
         }
-        Ok(Self { packet, header_length: length, later, later_length, first_payload, later_payload })
+        Ok(Self {
+            packet,
+            header_length: length,
+            later,
+            later_length,
+            first_payload,
+            later_payload,
+        })
     }
 
     /// How many fragments there are; one for a packet that fits.
     pub fn count(&self) -> usize {
         let payload = self.packet.len() - self.header_length;
-        1 + payload.saturating_sub(self.first_payload).div_ceil(self.later_payload)
+        1 + payload
+            .saturating_sub(self.first_payload)
+            .div_ceil(self.later_payload)
     }
 
     fn payload(&self, at: usize) -> std::ops::Range<usize> {
@@ -60,13 +69,22 @@ impl<'a> Fragments<'a> {
             0 => self.header_length,
             _ => self.header_length + self.first_payload + (at - 1) * self.later_payload,
         };
-        let size = if at == 0 { self.first_payload } else { self.later_payload };
+        let size = if at == 0 {
+            self.first_payload
+        } else {
+            self.later_payload
+        };
         start.min(end)..(start + size).min(end)
     }
 
     /// Octets of fragment number `at`, counted from zero.
     pub fn length(&self, at: usize) -> usize {
-        self.payload(at).len() + if at == 0 { self.header_length } else { self.later_length }
+        self.payload(at).len()
+            + if at == 0 {
+                self.header_length
+            } else {
+                self.later_length
+            }
     }
 
     /// Writes fragment number `at` into `out`, which has exactly [`Self::length`] octets.
@@ -74,8 +92,16 @@ impl<'a> Fragments<'a> {
     /// # Panics
     /// When `out` has another length.
     pub fn write(&self, at: usize, out: &mut [u8]) {
-        assert_eq!(out.len(), self.length(at), "the slot was made for this fragment");
-        let header = if at == 0 { &self.packet[..self.header_length] } else { &self.later[..self.later_length] };
+        assert_eq!(
+            out.len(),
+            self.length(at),
+            "the slot was made for this fragment"
+        );
+        let header = if at == 0 {
+            &self.packet[..self.header_length]
+        } else {
+            &self.later[..self.later_length]
+        };
         let place = self.payload(at);
         let length = out.len() as u16;
         let (head, payload) = out.split_at_mut(header.len());
@@ -85,7 +111,11 @@ impl<'a> Fragments<'a> {
         // A fragment may itself be fragmented: offsets add up, and its last piece keeps MF.
         let said = u16::from_be_bytes([self.packet[6], self.packet[7]]);
         let offset = (said & OFFSET) + ((place.start - self.header_length) / 8) as u16;
-        let more = if place.end < self.packet.len() { MORE } else { said & MORE };
+        let more = if place.end < self.packet.len() {
+            MORE
+        } else {
+            said & MORE
+        };
         head[6..8].copy_from_slice(&(offset & OFFSET | more).to_be_bytes());
         head[10..12].fill(0);
         let sum = checksum::finish(checksum::sum(head));
@@ -103,9 +133,14 @@ fn copy_options(options: &[u8], out: &mut [u8]) -> Result<usize, Malformed> {
             1 => 1,
             _ => usize::from(*options.get(from + 1).ok_or(Malformed)?),
         };
-        let option = options.get(from..from + length).filter(|_| length > 0).ok_or(Malformed)?;
+        let option = options
+            .get(from..from + length)
+            .filter(|_| length > 0)
+            .ok_or(Malformed)?;
         if kind & COPIED != 0 {
-            out.get_mut(to..to + length).ok_or(Malformed)?.copy_from_slice(option);
+            out.get_mut(to..to + length)
+                .ok_or(Malformed)?
+                .copy_from_slice(option);
             to += length;
         }
         from += length;
@@ -138,7 +173,10 @@ mod tests {
             assert!(fragment.len() <= largest);
             let header = Header::parse(fragment).expect("well formed");
             assert_eq!(header.total_length, fragment.len());
-            assert_eq!(checksum::fold(checksum::sum(&fragment[..header.header_length])), 0xffff);
+            assert_eq!(
+                checksum::fold(checksum::sum(&fragment[..header.header_length])),
+                0xffff
+            );
             assert!(more, "nothing follows the last fragment");
             let said = u16::from_be_bytes([fragment[6], fragment[7]]);
             let base = *first.get_or_insert(said & OFFSET);

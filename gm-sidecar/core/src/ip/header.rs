@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn ipv4_udp_header_is_read() {
-        let header = Header::parse(&v4(&[0x13, 0x88, 0x13, 0x89, 0, 12, 0, 0, 1, 2, 3, 4])).expect("well formed");
+        let header = Header::parse(&v4(&[0x13, 0x88, 0x13, 0x89, 0, 12, 0, 0, 1, 2, 3, 4]))
+            .expect("well formed");
         assert_eq!(header.family, Family::V4);
         assert_eq!(header.source, IpAddr::from([10, 0, 0, 1]));
         assert_eq!(header.traffic_class, 0x88);

@@ -15,7 +15,12 @@ const ICMP_HEADER: usize = 8;
 /// and multicast over IPv4.
 ///
 /// The answer comes from the packet's destination: the path has no router of its own to name.
-pub fn too_big(packet: &[u8], header: &Header, largest: usize, out: &mut [u8; MAX_LENGTH]) -> Option<usize> {
+pub fn too_big(
+    packet: &[u8],
+    header: &Header,
+    largest: usize,
+    out: &mut [u8; MAX_LENGTH],
+) -> Option<usize> {
     let is_error = match (header.protocol, packet.get(header.header_length)) {
         (protocol::ICMP, Some(kind)) => !matches!(kind, 0 | 8 | 13 | 14),
         (protocol::ICMPV6, Some(kind)) => kind & 0x80 == 0,
@@ -35,7 +40,28 @@ fn too_big_v4(packet: &[u8], largest: usize, out: &mut [u8; MAX_LENGTH]) -> Opti
     let quoted = packet.len().min(MAX_LENGTH_V4 - IPV4_HEADER - ICMP_HEADER);
     let length = IPV4_HEADER + ICMP_HEADER + quoted;
     let (head, body) = out[..length].split_at_mut(IPV4_HEADER);
-    head.copy_from_slice(&[0x45, 0xc0, 0, 0, 0, 0, 0, 0, 64, protocol::ICMP, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    head.copy_from_slice(&[
+        0x45,
+        0xc0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        64,
+        protocol::ICMP,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]);
     head[2..4].copy_from_slice(&(length as u16).to_be_bytes());
     head[12..16].copy_from_slice(packet.get(16..20)?);
     head[16..20].copy_from_slice(packet.get(12..16)?);
@@ -50,13 +76,22 @@ fn too_big_v4(packet: &[u8], largest: usize, out: &mut [u8; MAX_LENGTH]) -> Opti
     Some(length)
 }
 
-fn too_big_v6(packet: &[u8], header: &Header, largest: usize, out: &mut [u8; MAX_LENGTH]) -> Option<usize> {
+fn too_big_v6(
+    packet: &[u8],
+    header: &Header,
+    largest: usize,
+    out: &mut [u8; MAX_LENGTH],
+) -> Option<usize> {
     let quoted = packet.len().min(MAX_LENGTH - IPV6_HEADER - ICMP_HEADER);
     let length = IPV6_HEADER + ICMP_HEADER + quoted;
     let (head, body) = out[..length].split_at_mut(IPV6_HEADER);
     head[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 0, protocol::ICMPV6, 64]);
     head[4..6].copy_from_slice(&((length - IPV6_HEADER) as u16).to_be_bytes());
-    let source = if header.is_multicast() { packet.get(8..24)? } else { packet.get(24..40)? };
+    let source = if header.is_multicast() {
+        packet.get(8..24)?
+    } else {
+        packet.get(24..40)?
+    };
     head[8..24].copy_from_slice(source);
     head[24..40].copy_from_slice(packet.get(8..24)?);
 
@@ -82,8 +117,14 @@ mod tests {
         let length = too_big(&packet, &header, 1400, &mut out).expect("an answer");
         let answer = &out[..length];
         let read = Header::parse(answer).expect("well formed");
-        assert_eq!((length, read.total_length, read.protocol), (576, 576, protocol::ICMP));
-        assert_eq!((read.source, read.destination), (header.destination, header.source));
+        assert_eq!(
+            (length, read.total_length, read.protocol),
+            (576, 576, protocol::ICMP)
+        );
+        assert_eq!(
+            (read.source, read.destination),
+            (header.destination, header.source)
+        );
         assert_eq!(answer[20..22], [3, 4]);
         assert_eq!(answer[24..28], [0, 0, 0x05, 0x78]);
         assert_eq!(answer[28..], packet[..548]);
@@ -111,7 +152,9 @@ mod tests {
         let mut packet = hex::decode("4500003c12344000400100000a0000010a000002").expect("hex");
         packet.resize(60, 3); // ICMP type 3
         let mut out = [0; MAX_LENGTH];
-        let answer = |packet: &[u8], out: &mut _| too_big(packet, &Header::parse(packet).expect("ip"), 40, out);
+        let answer = |packet: &[u8], out: &mut _| {
+            too_big(packet, &Header::parse(packet).expect("ip"), 40, out)
+        };
         assert_eq!(answer(&packet, &mut out), None);
         packet[20] = 8; // echo
         assert!(answer(&packet, &mut out).is_some());

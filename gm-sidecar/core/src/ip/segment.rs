@@ -50,7 +50,10 @@ impl<'a> Segments<'a> {
             Segmentation::None => return Err(Malformed),
         };
         let expected = if tcp { protocol::TCP } else { protocol::UDP };
-        if family != header.family || header.protocol != expected || header.total_length != packet.len() {
+        if family != header.family
+            || header.protocol != expected
+            || header.total_length != packet.len()
+        {
             return Err(Malformed);
         }
         let rest = packet.get(transport..).ok_or(Malformed)?;
@@ -71,7 +74,14 @@ impl<'a> Segments<'a> {
         if packet.len() <= headers || payload_per_segment == 0 {
             return Err(Malformed);
         }
-        Ok(Self { packet, family, tcp, transport, headers, payload_per_segment })
+        Ok(Self {
+            packet,
+            family,
+            tcp,
+            transport,
+            headers,
+            payload_per_segment,
+        })
     }
 
     /// How many segments there are; at least one.
@@ -118,7 +128,8 @@ impl<'a> Segments<'a> {
             }
         };
         let (number, checksum_at) = if self.tcp {
-            let sequence = u32::from_be_bytes([transport[4], transport[5], transport[6], transport[7]]);
+            let sequence =
+                u32::from_be_bytes([transport[4], transport[5], transport[6], transport[7]]);
             transport[4..8].copy_from_slice(&sequence.wrapping_add(skip as u32).to_be_bytes());
             if !last {
                 transport[13] &= !(TCP_FIN | TCP_PSH);

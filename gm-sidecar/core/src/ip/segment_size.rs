@@ -22,9 +22,15 @@ pub fn clamp(packet: &mut [u8], header: &Header, largest: usize) -> bool {
         Family::V4 => 20,
         Family::V6 => 40,
     };
-    let limit = u16::try_from(largest.saturating_sub(network + 20)).unwrap_or(u16::MAX).max(FLOOR);
-    let Some(transport) = packet.get_mut(header.header_length..header.total_length) else { return false };
-    let Some(&[.., offset, flags]) = transport.first_chunk::<14>() else { return false };
+    let limit = u16::try_from(largest.saturating_sub(network + 20))
+        .unwrap_or(u16::MAX)
+        .max(FLOOR);
+    let Some(transport) = packet.get_mut(header.header_length..header.total_length) else {
+        return false;
+    };
+    let Some(&[.., offset, flags]) = transport.first_chunk::<14>() else {
+        return false;
+    };
     if flags & SYN == 0 {
         return false;
     }
@@ -35,7 +41,9 @@ pub fn clamp(packet: &mut [u8], header: &Header, largest: usize) -> bool {
             OPTION_END => return false,
             OPTION_NOTHING => at += 1,
             kind => {
-                let Some(&length) = transport.get(at + 1) else { return false };
+                let Some(&length) = transport.get(at + 1) else {
+                    return false;
+                };
                 let length = usize::from(length);
                 if length < 2 || at + length > end {
                     return false;
@@ -78,7 +86,16 @@ mod tests {
         assert_eq!(options.len() % 4, 0);
         let mut packet = hex::decode("4500000000004000400600000a0000010a000002").expect("hex");
         packet.extend([0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0]);
-        packet.extend([(((20 + options.len()) / 4) << 4) as u8, SYN, 0xff, 0xff, 0, 0, 0, 0]);
+        packet.extend([
+            (((20 + options.len()) / 4) << 4) as u8,
+            SYN,
+            0xff,
+            0xff,
+            0,
+            0,
+            0,
+            0,
+        ]);
         packet.extend(options);
         let length = packet.len() as u16;
         packet[2..4].copy_from_slice(&length.to_be_bytes());
@@ -103,7 +120,10 @@ mod tests {
 
     #[test]
     fn a_large_segment_size_is_lowered_and_the_checksum_follows() {
-        assert_eq!(clamped(&[2, 4, 0x05, 0xb4], 1420), (true, vec![2, 4, 0x05, 0x64]));
+        assert_eq!(
+            clamped(&[2, 4, 0x05, 0xb4], 1420),
+            (true, vec![2, 4, 0x05, 0x64])
+        );
         // At an odd place, behind a lone padding octet.
         assert_eq!(
             clamped(&[1, 2, 4, 0x05, 0xb4, 1, 1, 0], 1420),
@@ -114,8 +134,14 @@ mod tests {
     #[test]
     fn a_fitting_size_and_broken_options_are_left_alone() {
         assert!(!clamped(&[2, 4, 0x05, 0x00], 1420).0);
-        assert!(!clamped(&[3, 0, 2, 4], 1420).0, "an option of no length ends the search");
-        assert!(!clamped(&[3, 200, 2, 4], 1420).0, "an option beyond the header too");
+        assert!(
+            !clamped(&[3, 0, 2, 4], 1420).0,
+            "an option of no length ends the search"
+        );
+        assert!(
+            !clamped(&[3, 200, 2, 4], 1420).0,
+            "an option beyond the header too"
+        );
         assert!(!clamped(&[], 1420).0);
     }
 

@@ -81,7 +81,22 @@ impl VirtioHeader {
             Segmentation::TcpV6 => 4,
             Segmentation::Udp => 5,
         };
-        [if self.needs_checksum { NEEDS_CHECKSUM } else { 0 }, segmentation, h0, h1, s0, s1, c0, c1, o0, o1]
+        [
+            if self.needs_checksum {
+                NEEDS_CHECKSUM
+            } else {
+                0
+            },
+            segmentation,
+            h0,
+            h1,
+            s0,
+            s1,
+            c0,
+            c1,
+            o0,
+            o1,
+        ]
     }
 }
 
@@ -101,6 +116,10 @@ mod tests {
         };
         assert_eq!(VirtioHeader::parse(&header.write()), Some(header));
         assert_eq!(VirtioHeader::parse(&[0; LENGTH]), Some(VirtioHeader::PLAIN));
-        assert_eq!(VirtioHeader::parse(&[0, 3, 0, 0, 0, 0, 0, 0, 0, 0]), None, "UFO is not ours");
+        assert_eq!(
+            VirtioHeader::parse(&[0, 3, 0, 0, 0, 0, 0, 0, 0, 0]),
+            None,
+            "UFO is not ours"
+        );
     }
 }

@@ -27,7 +27,10 @@ pub struct Exhausted;
 
 impl SenderCounter {
     fn new(format: IvFormat) -> Self {
-        Self { next: AtomicU64::new(1), last: format.last_counter() }
+        Self {
+            next: AtomicU64::new(1),
+            last: format.last_counter(),
+        }
     }
 
     /// Takes `count` numbers nobody had before and nobody gets again.
@@ -90,8 +93,16 @@ pub struct Registry {
 impl Registry {
     /// The counter of this key and Sender-ID. The narrower of two formats wins: a key's IV format
     /// cannot change.
-    pub fn sender(&mut self, key: KeyFingerprint, sender: SenderId, format: IvFormat) -> Arc<SenderCounter> {
-        self.senders.entry((key, sender)).or_insert_with(|| Arc::new(SenderCounter::new(format))).clone()
+    pub fn sender(
+        &mut self,
+        key: KeyFingerprint,
+        sender: SenderId,
+        format: IvFormat,
+    ) -> Arc<SenderCounter> {
+        self.senders
+            .entry((key, sender))
+            .or_insert_with(|| Arc::new(SenderCounter::new(format)))
+            .clone()
     }
 
     /// The totals of this key.
@@ -134,11 +145,16 @@ mod tests {
                 .map(|_| {
                     let counter = &counter;
                     scope.spawn(move || -> Vec<u64> {
-                        (0..1000).flat_map(|n| counter.reserve(n % 5).expect("left")).collect()
+                        (0..1000)
+                            .flat_map(|n| counter.reserve(n % 5).expect("left"))
+                            .collect()
                     })
                 })
                 .collect();
-            threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().expect("no panic"))
+                .collect()
         });
         let count = all.len();
         all.sort_unstable();
@@ -152,8 +168,19 @@ mod tests {
         let key = KeyFingerprint([1; 16]);
         let first = registry.sender(key, SenderId(5), format(24));
         assert_eq!(first.reserve(10), Ok(1..11));
-        assert_eq!(registry.sender(key, SenderId(5), format(24)).reserve(1), Ok(11..12));
-        assert_eq!(registry.sender(key, SenderId(6), format(24)).reserve(1), Ok(1..2));
-        assert_eq!(registry.sender(KeyFingerprint([2; 16]), SenderId(5), format(24)).reserve(1), Ok(1..2));
+        assert_eq!(
+            registry.sender(key, SenderId(5), format(24)).reserve(1),
+            Ok(11..12)
+        );
+        assert_eq!(
+            registry.sender(key, SenderId(6), format(24)).reserve(1),
+            Ok(1..2)
+        );
+        assert_eq!(
+            registry
+                .sender(KeyFingerprint([2; 16]), SenderId(5), format(24))
+                .reserve(1),
+            Ok(1..2)
+        );
     }
 }

@@ -54,7 +54,10 @@ pub struct Inbound {
 impl Inbound {
     /// A receiving half that remembers at most `senders` replay windows.
     pub fn new(senders: usize) -> Self {
-        Self { replay: ReplayTable::new(senders), verdicts: FlowCache::new() }
+        Self {
+            replay: ReplayTable::new(senders),
+            verdicts: FlowCache::new(),
+        }
     }
 
     /// The replay windows.
@@ -81,10 +84,16 @@ impl Inbound {
         packet: &mut [u8],
     ) -> Result<Range<usize>, Refused> {
         let Some(envelope) = Envelope::parse(packet) else {
-            return Err(Refused { reason: DropReason::EspMalformed, spi: None });
+            return Err(Refused {
+                reason: DropReason::EspMalformed,
+                spi: None,
+            });
         };
         self.open(installed, now, outer, &envelope, packet)
-            .map_err(|reason| Refused { reason, spi: Some(envelope.spi) })
+            .map_err(|reason| Refused {
+                reason,
+                spi: Some(envelope.spi),
+            })
     }
 
     fn open(
@@ -110,10 +119,19 @@ impl Inbound {
             return Err(DropReason::Replayed);
         }
         let window = sa.anti_replay.time_window;
-        let opened = open(&*sa.aead, sa.salt, envelope, sa.family, window.is_some(), packet)?;
+        let opened = open(
+            &*sa.aead,
+            sa.salt,
+            envelope,
+            sa.family,
+            window.is_some(),
+            packet,
+        )?;
         if let Some(window) = window {
             let sent = opened.pseudotime.ok_or(DropReason::DelayHeader)?;
-            let ours = installed.pseudotime(sa.group, now).ok_or(DropReason::NoPseudotime)?;
+            let ours = installed
+                .pseudotime(sa.group, now)
+                .ok_or(DropReason::NoPseudotime)?;
             if !delay::inside_window(sent, ours, window) {
                 return Err(DropReason::OutsideTimeWindow);
             }
@@ -122,7 +140,9 @@ impl Inbound {
         if sa.anti_replay.sender_window && !self.replay.accept(sa.spi, sender, counter) {
             return Err(DropReason::Replayed);
         }
-        let inner = packet.get_mut(opened.inner.clone()).ok_or(DropReason::InnerMalformed)?;
+        let inner = packet
+            .get_mut(opened.inner.clone())
+            .ok_or(DropReason::InnerMalformed)?;
         let header = Header::parse(inner).map_err(|_| DropReason::InnerMalformed)?;
         if header.family != sa.family {
             return Err(DropReason::InnerMalformed);
@@ -142,9 +162,16 @@ impl Inbound {
     }
 
     /// The sender's list must have put the packet on this SA (RFC 4301 §5.2 step 4).
-    fn check_selectors(&mut self, installed: &Installed, sa: &InstalledSa, flow: &Flow) -> Result<(), DropReason> {
+    fn check_selectors(
+        &mut self,
+        installed: &Installed,
+        sa: &InstalledSa,
+        flow: &Flow,
+    ) -> Result<(), DropReason> {
         let search = || installed.access_list().lookup_in_group(flow, sa.group);
-        let (group, cached) = self.verdicts.get_or(installed.generation(), flow, || (sa.group, search()));
+        let (group, cached) = self
+            .verdicts
+            .get_or(installed.generation(), flow, || (sa.group, search()));
         let verdict = if group == sa.group { cached } else { search() };
         match verdict {
             Verdict::Protect { association, .. } if association == sa.association => Ok(()),
@@ -155,7 +182,11 @@ impl Inbound {
 
 /// The SA of an SPI. Groups choose their SPIs apart from each other: when two collide, the outer addresses, which
 /// are the inner ones, say whose packet it is.
-fn choose<'i>(installed: &'i Installed, outer: &Outer, spi: Spi) -> Result<&'i InstalledSa, DropReason> {
+fn choose<'i>(
+    installed: &'i Installed,
+    outer: &Outer,
+    spi: Spi,
+) -> Result<&'i InstalledSa, DropReason> {
     let family = outer.family();
     let candidates = installed.by_spi(spi);
     match candidates {
@@ -167,7 +198,10 @@ fn choose<'i>(installed: &'i Installed, outer: &Outer, spi: Spi) -> Result<&'i I
             several
                 .iter()
                 .find(|sa| {
-                    sa.family == family && installed.access_list().covers(family, source, destination, sa.group)
+                    sa.family == family
+                        && installed
+                            .access_list()
+                            .covers(family, source, destination, sa.group)
                 })
                 .ok_or(DropReason::UnknownSpi)
         }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Registry, SaCounters, SenderCounter, SenderId, Spi};
-use crate::data_plane::{AntiReplay, DataPlane, Direction, Encapsulation, Family, Pseudotime, SecurityAssociation};
+use crate::data_plane::{
+    AntiReplay, DataPlane, Direction, Encapsulation, Family, Pseudotime, SecurityAssociation,
+};
 use crate::esp::iv::IvFormat;
 use crate::esp::{AeadProvider, Layout, PacketAead};
 use crate::spd::AccessList;
@@ -73,8 +75,16 @@ pub struct InstalledSa {
 }
 
 impl InstalledSa {
-    fn new(sa: &SecurityAssociation, registry: &mut Registry, provider: &dyn AeadProvider) -> Result<Self, InstallError> {
-        let error = || InstallError::SenderId { spi: sa.spi, sender_id: sa.sender_id, bits: sa.sender_id_bits };
+    fn new(
+        sa: &SecurityAssociation,
+        registry: &mut Registry,
+        provider: &dyn AeadProvider,
+    ) -> Result<Self, InstallError> {
+        let error = || InstallError::SenderId {
+            spi: sa.spi,
+            sender_id: sa.sender_id,
+            bits: sa.sender_id_bits,
+        };
         let iv = IvFormat::new(sa.sender_id_bits).ok_or_else(error)?;
         if sa.sender_id.is_some_and(|sender| !iv.fits(sender)) {
             return Err(error());
@@ -88,7 +98,9 @@ impl InstalledSa {
             salt: sa.key.salt(),
             iv,
             aead: provider.expand(&sa.key),
-            sender: sa.sender_id.map(|sender| (sender, registry.sender(key, sender, iv))),
+            sender: sa
+                .sender_id
+                .map(|sender| (sender, registry.sender(key, sender, iv))),
             counters: registry.totals(key),
             anti_replay: sa.anti_replay,
             encapsulation: sa.encapsulation,
@@ -100,7 +112,9 @@ impl InstalledSa {
 
     /// The shape of its packets.
     pub fn layout(&self) -> Layout {
-        Layout { delay_header: self.anti_replay.time_window.is_some() }
+        Layout {
+            delay_header: self.anti_replay.time_window.is_some(),
+        }
     }
 
     /// Whether senders use it now.
@@ -167,8 +181,15 @@ impl Installed {
         if u16::try_from(plane.groups.len()).is_err() {
             return Err(InstallError::TooManyGroups(plane.groups.len()));
         }
-        if let Some(sa) = plane.associations.iter().find(|sa| sa.group >= plane.groups.len()) {
-            return Err(InstallError::UnknownGroup { spi: sa.spi, group: sa.group });
+        if let Some(sa) = plane
+            .associations
+            .iter()
+            .find(|sa| sa.group >= plane.groups.len())
+        {
+            return Err(InstallError::UnknownGroup {
+                spi: sa.spi,
+                group: sa.group,
+            });
         }
         let mut by_spi = plane
             .associations
@@ -180,7 +201,10 @@ impl Installed {
             .array_windows()
             .find(|[left, right]| (left.spi, left.group) == (right.spi, right.group))
         {
-            return Err(InstallError::DuplicateSpi { spi: sa.spi, group: usize::from(sa.group) });
+            return Err(InstallError::DuplicateSpi {
+                spi: sa.spi,
+                group: usize::from(sa.group),
+            });
         }
         let mut sealing: Vec<_> = by_spi
             .iter()
@@ -188,13 +212,23 @@ impl Installed {
             .filter(|(_, sa)| sa.sender.is_some())
             .map(|(at, sa)| ((sa.group, sa.association, sa.family), at))
             .collect();
-        sealing.sort_by_key(|&(key, at)| (key, std::cmp::Reverse(by_spi.get(at).map(|sa| sa.activate_at))));
+        sealing.sort_by_key(|&(key, at)| {
+            (
+                key,
+                std::cmp::Reverse(by_spi.get(at).map(|sa| sa.activate_at)),
+            )
+        });
         let link_mtu = plane.link_mtu.unwrap_or(link_mtu);
         let inner_mtu = by_spi
             .iter()
-            .map(|sa| sa.layout().largest_inner(usize::from(link_mtu), sa.family, sa.encapsulation))
+            .map(|sa| {
+                sa.layout()
+                    .largest_inner(usize::from(link_mtu), sa.family, sa.encapsulation)
+            })
             .min()
-            .map_or(smallest_inner_mtu(link_mtu), |inner| u16::try_from(inner).unwrap_or(u16::MAX));
+            .map_or(smallest_inner_mtu(link_mtu), |inner| {
+                u16::try_from(inner).unwrap_or(u16::MAX)
+            });
         Ok(Self {
             generation,
             access_list: AccessList::new(
@@ -204,7 +238,10 @@ impl Installed {
             groups: plane
                 .groups
                 .iter()
-                .map(|group| InstalledGroup { direction: group.direction, pseudotime: group.pseudotime })
+                .map(|group| InstalledGroup {
+                    direction: group.direction,
+                    pseudotime: group.pseudotime,
+                })
                 .collect(),
             by_spi,
             sealing,
@@ -249,17 +286,28 @@ impl Installed {
 
     /// Whether this member may send in a group.
     pub fn may_send(&self, group: u16) -> bool {
-        self.groups.get(usize::from(group)).is_some_and(|group| group.direction == Direction::Both)
+        self.groups
+            .get(usize::from(group))
+            .is_some_and(|group| group.direction == Direction::Both)
     }
 
     /// A group's pseudotime, in milliseconds.
     pub fn pseudotime(&self, group: u16, now: Instant) -> Option<u64> {
-        self.groups.get(usize::from(group))?.pseudotime.map(|pseudotime| pseudotime.milliseconds_at(now))
+        self.groups
+            .get(usize::from(group))?
+            .pseudotime
+            .map(|pseudotime| pseudotime.milliseconds_at(now))
     }
 
     /// The SA to seal with now: of those in use the one activated last (RFC 9838 §2.4.1.4).
     #[inline]
-    pub fn sealing(&self, group: u16, association: u16, family: Family, now: Instant) -> Option<&InstalledSa> {
+    pub fn sealing(
+        &self,
+        group: u16,
+        association: u16,
+        family: Family,
+        now: Instant,
+    ) -> Option<&InstalledSa> {
         let key = (group, association, family);
         let from = self.sealing.partition_point(|(other, _)| *other < key);
         self.sealing[from..]
@@ -272,6 +320,10 @@ impl Installed {
 
 /// What fits whatever the policy turns out to be: IPv6, UDP, pseudotime.
 fn smallest_inner_mtu(link_mtu: u16) -> u16 {
-    let inner = Layout { delay_header: true }.largest_inner(usize::from(link_mtu), Family::V6, Encapsulation::Udp);
+    let inner = Layout { delay_header: true }.largest_inner(
+        usize::from(link_mtu),
+        Family::V6,
+        Encapsulation::Udp,
+    );
     u16::try_from(inner).unwrap_or(u16::MAX)
 }

@@ -58,7 +58,11 @@ impl KeyMaterial {
     pub fn new(algorithm: Algorithm, material: &[u8]) -> Result<Self, KeyMaterialError> {
         let expected = algorithm.keying_material_length();
         if material.len() != expected {
-            return Err(KeyMaterialError { algorithm, expected, found: material.len() });
+            return Err(KeyMaterialError {
+                algorithm,
+                expected,
+                found: material.len(),
+            });
         }
         let mut octets = Zeroizing::new([0; 36]);
         octets[..expected].copy_from_slice(material);
@@ -85,7 +89,9 @@ impl KeyMaterial {
 
 impl fmt::Debug for KeyMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyMaterial").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("KeyMaterial")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,7 +101,11 @@ mod tests {
 
     #[test]
     fn key_and_salt_are_taken_in_order_and_wrong_lengths_refused() {
-        for algorithm in [Algorithm::Aes128Gcm, Algorithm::Aes256Gcm, Algorithm::ChaCha20Poly1305] {
+        for algorithm in [
+            Algorithm::Aes128Gcm,
+            Algorithm::Aes256Gcm,
+            Algorithm::ChaCha20Poly1305,
+        ] {
             let length = algorithm.keying_material_length();
             let material: Vec<u8> = (0..length as u8).collect();
             let key = KeyMaterial::new(algorithm, &material).expect("right length");
@@ -108,6 +118,9 @@ mod tests {
     #[test]
     fn debug_output_shows_no_key() {
         let key = KeyMaterial::new(Algorithm::Aes128Gcm, &[0xab; 20]).expect("right length");
-        assert_eq!(format!("{key:?}"), "KeyMaterial { algorithm: Aes128Gcm, .. }");
+        assert_eq!(
+            format!("{key:?}"),
+            "KeyMaterial { algorithm: Aes128Gcm, .. }"
+        );
     }
 }

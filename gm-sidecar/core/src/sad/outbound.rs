@@ -123,12 +123,21 @@ impl Outbound {
 
     /// Packets sent since the last call, and octets of their inner packets.
     pub fn take_totals(&mut self) -> (u64, u64) {
-        (std::mem::take(&mut self.sent_packets), std::mem::take(&mut self.sent_octets))
+        (
+            std::mem::take(&mut self.sent_packets),
+            std::mem::take(&mut self.sent_octets),
+        )
     }
 
     /// Takes what one read of the TUN gave: virtio header and packet. The packet is changed in place.
     #[inline]
-    pub fn handle(&mut self, installed: &Installed, now: Instant, read: &mut [u8], carrier: &mut dyn Carrier) -> Outcome {
+    pub fn handle(
+        &mut self,
+        installed: &Installed,
+        now: Instant,
+        read: &mut [u8],
+        carrier: &mut dyn Carrier,
+    ) -> Outcome {
         match self.seal(installed, now, read, carrier) {
             Ok(packets) => Outcome::Sealed(packets),
             Err(reason) => {
@@ -141,7 +150,9 @@ impl Outbound {
     /// Sends what is collected.
     pub fn flush(&mut self, now: Instant, carrier: &mut dyn Carrier) {
         let train = &mut self.train;
-        let Some(route) = train.route.take() else { return };
+        let Some(route) = train.route.take() else {
+            return;
+        };
         let packets = train.count as u64;
         match carrier.send(&route, &train.octets[..train.length], train.segment) {
             Sent::Yes => {
@@ -168,16 +179,18 @@ impl Outbound {
         carrier: &mut dyn Carrier,
     ) -> Result<usize, DropReason> {
         let malformed = DropReason::OutboundMalformed;
-        let (head, packet) = read.split_first_chunk_mut::<{ virtio::LENGTH }>().ok_or(malformed)?;
+        let (head, packet) = read
+            .split_first_chunk_mut::<{ virtio::LENGTH }>()
+            .ok_or(malformed)?;
         let virtio = VirtioHeader::parse(head).ok_or(malformed)?;
         let header = Header::parse(packet).map_err(|_| malformed)?;
         if header.total_length != packet.len() {
             return Err(malformed);
         }
         let flow = Flow::of(&header);
-        let verdict = self
-            .verdicts
-            .get_or(installed.generation(), &flow, || installed.access_list().lookup(&flow));
+        let verdict = self.verdicts.get_or(installed.generation(), &flow, || {
+            installed.access_list().lookup(&flow)
+        });
         let (group, association) = match verdict {
             Verdict::Protect { group, association } => (group, association),
             Verdict::Clear => return Err(DropReason::PolicyClear),
@@ -189,9 +202,16 @@ impl Outbound {
         let sa = installed
             .sealing(group, association, header.family, now)
             .ok_or(DropReason::NoSecurityAssociation)?;
-        let (sender, counter) = sa.sender.as_ref().ok_or(DropReason::NoSecurityAssociation)?;
+        let (sender, counter) = sa
+            .sender
+            .as_ref()
+            .ok_or(DropReason::NoSecurityAssociation)?;
         let pseudotime = match sa.anti_replay.time_window {
-            Some(_) => Some(installed.pseudotime(group, now).ok_or(DropReason::NoPseudotime)?),
+            Some(_) => Some(
+                installed
+                    .pseudotime(group, now)
+                    .ok_or(DropReason::NoPseudotime)?,
+            ),
             None => None,
         };
         let sealer = Sealer {
@@ -211,19 +231,28 @@ impl Outbound {
             hop_limit: header.hop_limit,
             flow_hash: flow.hash(),
         };
-        let link = self.paths.get(flow.destination, now).map_or(installed.link_mtu(), |path| path.min(installed.link_mtu()));
-        let largest = sealer.layout().largest_inner(usize::from(link), header.family, sa.encapsulation);
+        let link = self
+            .paths
+            .get(flow.destination, now)
+            .map_or(installed.link_mtu(), |path| path.min(installed.link_mtu()));
+        let largest =
+            sealer
+                .layout()
+                .largest_inner(usize::from(link), header.family, sa.encapsulation);
         let exhausted = |_| DropReason::CounterExhausted;
 
         if virtio.segmentation != Segmentation::None {
-            let segments = Segments::new(packet, &header, &virtio, largest).map_err(|_| malformed)?;
+            let segments =
+                Segments::new(packet, &header, &virtio, largest).map_err(|_| malformed)?;
             if segments.length(0) > largest {
                 return Err(self.refuse_too_big(packet, &header, largest, carrier));
             }
             let counters = counter.reserve(segments.count()).map_err(exhausted)?;
             for (at, counter) in counters.enumerate() {
                 let length = segments.length(at);
-                self.push(&route, &sealer, sa, counter, length, now, carrier, |out| segments.write(at, out));
+                self.push(&route, &sealer, sa, counter, length, now, carrier, |out| {
+                    segments.write(at, out)
+                });
             }
             return Ok(segments.count());
         }
@@ -231,7 +260,16 @@ impl Outbound {
         segment_size::clamp(packet, &header, largest);
         if packet.len() <= largest {
             let counter = counter.reserve(1).map_err(exhausted)?.start;
-            self.push(&route, &sealer, sa, counter, packet.len(), now, carrier, |out| out.copy_from_slice(packet));
+            self.push(
+                &route,
+                &sealer,
+                sa,
+                counter,
+                packet.len(),
+                now,
+                carrier,
+                |out| out.copy_from_slice(packet),
+            );
             return Ok(1);
         }
         if header.dont_fragment {
@@ -242,7 +280,9 @@ impl Outbound {
         let counters = counter.reserve(fragments.count()).map_err(exhausted)?;
         for (at, counter) in counters.enumerate() {
             let length = fragments.length(at);
-            self.push(&route, &sealer, sa, counter, length, now, carrier, |out| fragments.write(at, out));
+            self.push(&route, &sealer, sa, counter, length, now, carrier, |out| {
+                fragments.write(at, out)
+            });
         }
         Ok(fragments.count())
     }

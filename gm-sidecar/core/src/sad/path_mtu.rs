@@ -18,11 +18,13 @@ pub struct PathMtu {
 impl PathMtu {
     /// Remembers that `destination` gets at most `octets`; the oldest makes room.
     pub fn learn(&mut self, destination: u128, octets: u16, now: Instant) {
-        self.paths.retain(|(known, _, until)| *known != destination && *until > now);
+        self.paths
+            .retain(|(known, _, until)| *known != destination && *until > now);
         if self.paths.len() >= PATHS {
             self.paths.remove(0);
         }
-        self.paths.push((destination, octets.max(FLOOR), now + LIFETIME));
+        self.paths
+            .push((destination, octets.max(FLOOR), now + LIFETIME));
     }
 
     /// What `destination` gets at most, if less than the link carries.

@@ -27,7 +27,13 @@ pub struct SenderWindow {
 
 impl SenderWindow {
     const fn new() -> Self {
-        Self { ring: [0; WORDS], highest: 0, started: false, accepted: 0, replayed: 0 }
+        Self {
+            ring: [0; WORDS],
+            highest: 0,
+            started: false,
+            accepted: 0,
+            replayed: 0,
+        }
     }
 
     /// Highest counter accepted.
@@ -46,7 +52,10 @@ impl SenderWindow {
     }
 
     fn place(counter: u64) -> (usize, u64) {
-        ((counter / WORD_BITS) as usize % WORDS, 1 << (counter % WORD_BITS))
+        (
+            (counter / WORD_BITS) as usize % WORDS,
+            1 << (counter % WORD_BITS),
+        )
     }
 
     /// Whether a packet with this counter would be new.
@@ -124,7 +133,9 @@ impl ReplayTable {
     /// Whether a packet would be new, before the work of opening it. A refusal is counted.
     #[inline]
     pub fn check(&mut self, spi: Spi, sender: SenderId, counter: u64) -> bool {
-        let Some(place) = self.find((spi, sender)) else { return true };
+        let Some(place) = self.find((spi, sender)) else {
+            return true;
+        };
         self.recent = place;
         self.entries.get_mut(place).is_none_or(|entry| {
             let new = entry.window.is_new(counter);
@@ -149,7 +160,11 @@ impl ReplayTable {
     }
 
     fn insert(&mut self, key: (Spi, SenderId)) -> usize {
-        let fresh = Entry { key, used: true, window: SenderWindow::new() };
+        let fresh = Entry {
+            key,
+            used: true,
+            window: SenderWindow::new(),
+        };
         if self.entries.len() < self.capacity {
             self.entries.push(fresh);
             self.places.insert(key, self.entries.len() - 1);
@@ -173,7 +188,12 @@ impl ReplayTable {
     /// Forgets the windows of SAs that are gone.
     pub fn retain(&mut self, mut keep: impl FnMut(Spi) -> bool) {
         self.entries.retain(|entry| keep(entry.key.0));
-        self.places = self.entries.iter().enumerate().map(|(place, entry)| (entry.key, place)).collect();
+        self.places = self
+            .entries
+            .iter()
+            .enumerate()
+            .map(|(place, entry)| (entry.key, place))
+            .collect();
         self.hand = 0;
         self.recent = 0;
     }
@@ -185,7 +205,9 @@ impl ReplayTable {
 
     /// Every window with its SA and sender.
     pub fn iter(&self) -> impl Iterator<Item = (Spi, SenderId, &SenderWindow)> {
-        self.entries.iter().map(|entry| (entry.key.0, entry.key.1, &entry.window))
+        self.entries
+            .iter()
+            .map(|entry| (entry.key.0, entry.key.1, &entry.window))
     }
 }
 
@@ -205,13 +227,19 @@ mod tests {
             (&[WINDOW, 1, 1], &[true, true, false]),
             (&[WINDOW + 1, 1], &[true, false]),
             (&[1, 1_000_000, 1, 999_999], &[true, true, false, true]),
-            (&[1 << 40, (1 << 40) - 63, (1 << 40) - 64, (1 << 40) - 64], &[true, true, true, false]),
+            (
+                &[1 << 40, (1 << 40) - 63, (1 << 40) - 64, (1 << 40) - 64],
+                &[true, true, true, false],
+            ),
             (&[0, 0], &[true, false]),
             (&[u64::MAX, u64::MAX, u64::MAX - 1], &[true, false, true]),
         ];
         for (counters, expected) in cases {
             let mut window = SenderWindow::new();
-            let answers: Vec<bool> = counters.iter().map(|&counter| window.accept(counter)).collect();
+            let answers: Vec<bool> = counters
+                .iter()
+                .map(|&counter| window.accept(counter))
+                .collect();
             assert_eq!(&answers, expected, "{counters:?}");
         }
     }
@@ -225,7 +253,8 @@ mod tests {
     impl Model {
         fn accept(&mut self, counter: u64) -> bool {
             let highest = self.seen.last().copied().unwrap_or(0);
-            (self.seen.is_empty() || counter > highest || highest - counter < WINDOW) && self.seen.insert(counter)
+            (self.seen.is_empty() || counter > highest || highest - counter < WINDOW)
+                && self.seen.insert(counter)
         }
     }
 
@@ -257,7 +286,13 @@ mod tests {
             assert!(!table.check(Spi(1), SenderId(sender), 7));
         }
         assert!(table.accept(Spi(2), SenderId(0), 7));
-        assert_eq!(table.iter().map(|(.., window)| window.replayed()).sum::<u64>(), 4);
+        assert_eq!(
+            table
+                .iter()
+                .map(|(.., window)| window.replayed())
+                .sum::<u64>(),
+            4
+        );
     }
 
     #[test]
@@ -282,7 +317,10 @@ mod tests {
             assert!(table.accept(Spi(spi), SenderId(0), 1));
         }
         table.retain(|spi| spi != Spi(2));
-        assert_eq!(table.iter().map(|(spi, ..)| spi).collect::<Vec<_>>(), [Spi(1), Spi(3)]);
+        assert_eq!(
+            table.iter().map(|(spi, ..)| spi).collect::<Vec<_>>(),
+            [Spi(1), Spi(3)]
+        );
         assert!(!table.check(Spi(3), SenderId(0), 1));
         assert!(table.check(Spi(2), SenderId(0), 1));
     }

@@ -9,11 +9,20 @@ fn v4(range: [u8; 8]) -> AddressRange {
 const TEN: [u8; 8] = [10, 0, 0, 0, 10, 255, 255, 255];
 
 fn selector(source: AddressRange, destination: AddressRange) -> Selector {
-    Selector { source, destination, protocol: None, source_ports: 0..=u16::MAX, destination_ports: 0..=u16::MAX }
+    Selector {
+        source,
+        destination,
+        protocol: None,
+        source_ports: 0..=u16::MAX,
+        destination_ports: 0..=u16::MAX,
+    }
 }
 
 fn permit(selector: Selector, association: u16) -> Rule {
-    Rule { selector, action: Action::Protect { association } }
+    Rule {
+        selector,
+        action: Action::Protect { association },
+    }
 }
 
 fn flow(source: [u8; 4], destination: [u8; 4], ports: Option<(u16, u16)>) -> Flow {
@@ -31,11 +40,20 @@ fn flow(source: [u8; 4], destination: [u8; 4], ports: Option<(u16, u16)>) -> Flo
 #[test]
 fn first_match_decides_and_own_exclusions_come_first() {
     let bypass = [selector(v4(TEN), v4([10, 9, 0, 0, 10, 9, 255, 255]))];
-    let denied = Rule { selector: selector(v4(TEN), v4([10, 8, 0, 0, 10, 8, 0, 255])), action: Action::Clear };
+    let denied = Rule {
+        selector: selector(v4(TEN), v4([10, 8, 0, 0, 10, 8, 0, 255])),
+        action: Action::Clear,
+    };
     let groups = [vec![denied, permit(selector(v4(TEN), v4(TEN)), 3)]];
     let list = AccessList::new(&bypass, groups.iter().map(Vec::as_slice));
     let to = |destination| list.lookup(&flow([10, 0, 0, 1], destination, None));
-    assert_eq!(to([10, 0, 0, 2]), Verdict::Protect { group: 0, association: 3 });
+    assert_eq!(
+        to([10, 0, 0, 2]),
+        Verdict::Protect {
+            group: 0,
+            association: 3
+        }
+    );
     assert_eq!(to([10, 9, 0, 2]), Verdict::Clear);
     assert_eq!(to([10, 8, 0, 2]), Verdict::Clear);
     assert_eq!(to([192, 0, 2, 1]), Verdict::NoRule);
@@ -44,12 +62,27 @@ fn first_match_decides_and_own_exclusions_come_first() {
 #[test]
 fn incoming_packets_are_judged_by_the_group_s_rules_only() {
     let bypass = [selector(v4(TEN), v4(TEN))];
-    let groups = [vec![permit(selector(v4(TEN), v4(TEN)), 3)], vec![permit(selector(v4(TEN), v4(TEN)), 4)]];
+    let groups = [
+        vec![permit(selector(v4(TEN), v4(TEN)), 3)],
+        vec![permit(selector(v4(TEN), v4(TEN)), 4)],
+    ];
     let list = AccessList::new(&bypass, groups.iter().map(Vec::as_slice));
     let flow = flow([10, 0, 0, 1], [10, 0, 0, 2], None);
     assert_eq!(list.lookup(&flow), Verdict::Clear);
-    assert_eq!(list.lookup_in_group(&flow, 0), Verdict::Protect { group: 0, association: 3 });
-    assert_eq!(list.lookup_in_group(&flow, 1), Verdict::Protect { group: 1, association: 4 });
+    assert_eq!(
+        list.lookup_in_group(&flow, 0),
+        Verdict::Protect {
+            group: 0,
+            association: 3
+        }
+    );
+    assert_eq!(
+        list.lookup_in_group(&flow, 1),
+        Verdict::Protect {
+            group: 1,
+            association: 4
+        }
+    );
     assert_eq!(list.lookup_in_group(&flow, 2), Verdict::NoRule);
 }
 
@@ -64,13 +97,37 @@ fn later_fragments_match_port_rules_to_encrypt_and_never_port_rules_to_leave_cle
 
     let encrypt = [vec![permit(web.clone(), 3)]];
     let list = AccessList::new(&[], encrypt.iter().map(Vec::as_slice));
-    assert_eq!(list.lookup(&fragment), Verdict::Protect { group: 0, association: 3 });
-    assert_eq!(list.lookup(&flow([10, 0, 0, 1], [10, 0, 0, 2], Some((9, 81)))), Verdict::NoRule);
+    assert_eq!(
+        list.lookup(&fragment),
+        Verdict::Protect {
+            group: 0,
+            association: 3
+        }
+    );
+    assert_eq!(
+        list.lookup(&flow([10, 0, 0, 1], [10, 0, 0, 2], Some((9, 81)))),
+        Verdict::NoRule
+    );
 
-    let clear = [vec![Rule { selector: web, action: Action::Clear }, permit(selector(v4(TEN), v4(TEN)), 3)]];
+    let clear = [vec![
+        Rule {
+            selector: web,
+            action: Action::Clear,
+        },
+        permit(selector(v4(TEN), v4(TEN)), 3),
+    ]];
     let list = AccessList::new(&[], clear.iter().map(Vec::as_slice));
-    assert_eq!(list.lookup(&fragment), Verdict::Protect { group: 0, association: 3 });
-    assert_eq!(list.lookup(&flow([10, 0, 0, 1], [10, 0, 0, 2], Some((9, 80)))), Verdict::Clear);
+    assert_eq!(
+        list.lookup(&fragment),
+        Verdict::Protect {
+            group: 0,
+            association: 3
+        }
+    );
+    assert_eq!(
+        list.lookup(&flow([10, 0, 0, 1], [10, 0, 0, 2], Some((9, 80)))),
+        Verdict::Clear
+    );
 }
 
 #[test]
@@ -78,7 +135,10 @@ fn a_new_generation_forgets_the_old_verdicts() {
     let mut cache = FlowCache::new();
     let flow = flow([10, 0, 0, 1], [10, 0, 0, 2], None);
     assert_eq!(cache.get_or(1, &flow, || Verdict::Clear), Verdict::Clear);
-    assert_eq!(cache.get_or(1, &flow, || unreachable!("remembered")), Verdict::Clear);
+    assert_eq!(
+        cache.get_or(1, &flow, || unreachable!("remembered")),
+        Verdict::Clear
+    );
     assert_eq!(cache.get_or(2, &flow, || Verdict::NoRule), Verdict::NoRule);
 }
 

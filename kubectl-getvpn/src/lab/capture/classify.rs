@@ -155,7 +155,10 @@ fn matches(rule: &Rule, packet: &Packet<'_>) -> bool {
     let addresses =
         rule.source.contains(&packet.source) && rule.destination.contains(&packet.destination);
     let within = |ranges: &[(u16, u16)], port: u16| {
-        ranges.is_empty() || ranges.iter().any(|(first, last)| (*first..=*last).contains(&port))
+        ranges.is_empty()
+            || ranges
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&port))
     };
     let ports = match packet.ports() {
         Some((source, destination)) => {
@@ -224,7 +227,10 @@ mod tests {
     #[test]
     fn each_kind_of_packet_is_told_apart() {
         let cases = [
-            (udp(4500, 4500, &[1, 2, 3, 4, 0, 0, 0, 1]), "esp in_udp=true"),
+            (
+                udp(4500, 4500, &[1, 2, 3, 4, 0, 0, 0, 1]),
+                "esp in_udp=true",
+            ),
             (udp(4500, 4500, &[0, 0, 0, 0, 9]), "ike"),
             (udp(4500, 4500, &[0xff]), "ike"),
             (udp(848, 848, b"x"), "ike"),
@@ -234,7 +240,10 @@ mod tests {
         for (datagram, expected) in cases {
             assert_eq!(kind_of(&ipv4(1, 3, protocol::UDP, &datagram)), expected);
         }
-        assert_eq!(kind_of(&ipv4(1, 3, protocol::ESP, &[0; 40])), "esp in_udp=false");
+        assert_eq!(
+            kind_of(&ipv4(1, 3, protocol::ESP, &[0; 40])),
+            "esp in_udp=false"
+        );
         assert_eq!(kind_of(&ipv4(1, 3, protocol::ICMP, &[8, 0])), "clear");
     }
 

@@ -65,7 +65,8 @@ impl<W: Write> CaptureFile<W> {
     fn block(&mut self, kind: u32, body: &[u8]) -> io::Result<()> {
         let padding = body.len().wrapping_neg() % 4;
         let total = body.len().saturating_add(padding).saturating_add(12);
-        let total = u32::try_from(total).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let total =
+            u32::try_from(total).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         self.out.write_all(&kind.to_le_bytes())?;
         self.out.write_all(&total.to_le_bytes())?;
         self.out.write_all(body)?;
@@ -91,7 +92,8 @@ mod tests {
     fn every_block_is_padded_and_carries_its_length_at_both_ends() {
         let mut out = Vec::new();
         let mut file = CaptureFile::new(&mut out, &["m-1".to_owned()]).expect("memory");
-        file.packet(0, Duration::from_nanos(5), b"12345").expect("memory");
+        file.packet(0, Duration::from_nanos(5), b"12345")
+            .expect("memory");
         file.finish().expect("memory");
         let (mut rest, mut kinds) = (out.as_slice(), Vec::new());
         while !rest.is_empty() {

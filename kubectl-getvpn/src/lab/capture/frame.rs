@@ -56,7 +56,11 @@ impl<'a> Packet<'a> {
         let total = usize::from(u16_at(ip, 2)?);
         let fragment = u16_at(ip, 6)? & 0x1fff;
         // A packet of segmentation offload is longer than its length field can say.
-        let end = if total == 0 { ip.len() } else { total.max(header) };
+        let end = if total == 0 {
+            ip.len()
+        } else {
+            total.max(header)
+        };
         let address = |offset: usize| -> Option<IpAddr> {
             let octets: [u8; 4] = ip.get(offset..offset.checked_add(4)?)?.try_into().ok()?;
             Some(Ipv4Addr::from(octets).into())
@@ -72,7 +76,11 @@ impl<'a> Packet<'a> {
     fn parse_ipv6(frame: &'a [u8]) -> Option<Self> {
         let ip = frame.get(ETHERNET_HEADER..)?;
         let length = usize::from(u16_at(ip, 4)?);
-        let end = if length == 0 { ip.len() } else { length.checked_add(40)? };
+        let end = if length == 0 {
+            ip.len()
+        } else {
+            length.checked_add(40)?
+        };
         let address = |offset: usize| -> Option<IpAddr> {
             let octets: [u8; 16] = ip.get(offset..offset.checked_add(16)?)?.try_into().ok()?;
             Some(Ipv6Addr::from(octets).into())

@@ -108,7 +108,11 @@ fn join<T>(thread: JoinHandle<Result<T, LabError>>) -> Result<T, LabError> {
 
 fn open() -> Result<Socket, LabError> {
     let open = || -> std::io::Result<Socket> {
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(ALL_PROTOCOLS)))?;
+        let socket = Socket::new(
+            Domain::PACKET,
+            Type::RAW,
+            Some(Protocol::from(ALL_PROTOCOLS)),
+        )?;
         let size = RECEIVE_BUFFER_OCTETS.to_ne_bytes();
         socket_option::set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &size)?;
         let on = 1_i32.to_ne_bytes();
@@ -131,8 +135,7 @@ fn capture<J>(
             PollFd::new(socket.as_fd(), PollFlags::POLLIN),
             PollFd::new(stopped.as_fd(), PollFlags::POLLIN | PollFlags::POLLHUP),
         ];
-        poll(&mut descriptors, PollTimeout::NONE)
-            .map_err(LabError::system("wait for packets"))?;
+        poll(&mut descriptors, PollTimeout::NONE).map_err(LabError::system("wait for packets"))?;
         let stop = descriptors[1].any().unwrap_or(true);
         drain(socket, &mut buffer, &mut judge, &mut each)?;
         if stop {

@@ -50,7 +50,9 @@ fn correct_lengths(frame: &mut [u8], udp: usize) {
         length(ETHERNET_HEADER.saturating_add(40)),
         length(udp),
     );
-    let is_ipv4 = frame.get(ETHERNET_HEADER).is_some_and(|first| first >> 4 == 4);
+    let is_ipv4 = frame
+        .get(ETHERNET_HEADER)
+        .is_some_and(|first| first >> 4 == 4);
     let (offset, value) = if is_ipv4 {
         (ETHERNET_HEADER.saturating_add(2), ipv4_total)
     } else {

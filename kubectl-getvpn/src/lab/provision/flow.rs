@@ -41,7 +41,10 @@ pub(super) fn rules(flow: &Flow) -> Vec<Rule> {
         }
     };
     let ports = |ranges: &[crds::v1alpha1::PortRange]| -> Vec<(u16, u16)> {
-        ranges.iter().filter_map(|range| port_range(&range.0)).collect()
+        ranges
+            .iter()
+            .filter_map(|range| port_range(&range.0))
+            .collect()
     };
     let mut rules = Vec::new();
     for source in networks(&flow.source) {
@@ -79,7 +82,9 @@ fn port_range(text: &str) -> Option<(u16, u16)> {
 /// The IP protocol number (IANA protocol-numbers); `None` for any.
 fn protocol_number(flow: &Flow) -> Option<u8> {
     match flow.protocol {
-        Protocol::Any => flow.protocol_number.and_then(|number| u8::try_from(number).ok()),
+        Protocol::Any => flow
+            .protocol_number
+            .and_then(|number| u8::try_from(number).ok()),
         Protocol::Icmp => Some(1),
         Protocol::Tcp => Some(6),
         Protocol::Udp => Some(17),

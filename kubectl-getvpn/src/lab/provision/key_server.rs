@@ -32,7 +32,8 @@ impl Provisioner<'_> {
         let sealing_key = hex::encode(runtime::entropy::bytes::<32>());
         write_private(&directory.join("sealing.key"), sealing_key.as_bytes())?;
         self.tls_certificate(&node.name, node.addresses.ipv4.into(), &directory)?;
-        let authentication = self.key_server_authentication(cluster, node, &identity, &directory)?;
+        let authentication =
+            self.key_server_authentication(cluster, node, &identity, &directory)?;
 
         let ipv4 = node.addresses.ipv4;
         let tls = json!({

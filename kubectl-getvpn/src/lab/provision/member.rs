@@ -103,7 +103,10 @@ impl Provisioner<'_> {
         let identities: Vec<Value> = cluster
             .key_servers
             .iter()
-            .map(|node| self.key_server_identity(plan.cluster, &node.name).configuration())
+            .map(|node| {
+                self.key_server_identity(plan.cluster, &node.name)
+                    .configuration()
+            })
             .collect();
         let authentication = match plan.resource.spec.authentication.mode {
             AuthenticationMode::PreSharedKey => json!({ "preSharedKeyFile": "psk.key" }),

@@ -179,7 +179,10 @@ impl<'a> Provisioner<'a> {
             servers.sort_by_key(|server| std::cmp::Reverse(server.priority));
             Group {
                 policy: group.policy.clone(),
-                key_servers: servers.into_iter().map(|server| server.name.clone()).collect(),
+                key_servers: servers
+                    .into_iter()
+                    .map(|server| server.name.clone())
+                    .collect(),
             }
         });
         groups.collect()
@@ -206,7 +209,12 @@ impl<'a> Provisioner<'a> {
         Ok(directory)
     }
 
-    fn tls_certificate(&self, name: &str, address: IpAddr, directory: &Path) -> Result<(), LabError> {
+    fn tls_certificate(
+        &self,
+        name: &str,
+        address: IpAddr,
+        directory: &Path,
+    ) -> Result<(), LabError> {
         let subject = Subject {
             common_name: name.to_owned(),
             dns_names: vec![name.to_owned(), format!("{name}.{KEY_SERVER_DOMAIN}")],
@@ -214,19 +222,26 @@ impl<'a> Provisioner<'a> {
         };
         let (chain, key) = (directory.join("tls.pem"), directory.join("tls.key"));
         self.tls.issue(&subject, &chain, &key)?;
-        write_private(&directory.join("tls-ca.pem"), self.tls.certificate().as_bytes())
+        write_private(
+            &directory.join("tls-ca.pem"),
+            self.tls.certificate().as_bytes(),
+        )
     }
 
     fn ike_certificate(&self, subject: &Subject, directory: &Path) -> Result<(), LabError> {
         let (chain, key) = (directory.join("ike.pem"), directory.join("ike.key"));
         self.ike.issue(subject, &chain, &key)?;
-        write_private(&directory.join("ike-ca.pem"), self.ike.certificate().as_bytes())
+        write_private(
+            &directory.join("ike-ca.pem"),
+            self.ike.certificate().as_bytes(),
+        )
     }
 
     fn key_server_identity(&self, cluster: usize, name: &str) -> Identity {
         let mut groups = self.plan.groups.iter();
         let by_subject = groups.any(|group| {
-            group.cluster == cluster && group.resource.spec.identity == IdentityMode::DistinguishedName
+            group.cluster == cluster
+                && group.resource.spec.identity == IdentityMode::DistinguishedName
         });
         identity(name, KEY_SERVER_DOMAIN, by_subject)
     }
@@ -257,10 +272,14 @@ impl<'a> Provisioner<'a> {
                 .iter()
                 .any(|(group, _)| self.plan.groups[*group].cluster == cluster)
         };
-        self.plan.members.iter().filter(served).filter_map(|member| {
-            let key = self.pre_shared_keys.get(&member.name)?;
-            Some((self.member_identity(member), key.as_str()))
-        })
+        self.plan
+            .members
+            .iter()
+            .filter(served)
+            .filter_map(|member| {
+                let key = self.pre_shared_keys.get(&member.name)?;
+                Some((self.member_identity(member), key.as_str()))
+            })
     }
 }
 
