@@ -175,8 +175,7 @@ fn restart_until_it_says(rig: &mut Rig, name: &str, word: &str) -> String {
     println!(
         "{}",
         text.lines()
-            .filter(|line| line.contains(word))
-            .last()
+            .rfind(|line| line.contains(word))
             .unwrap_or_default()
     );
     text

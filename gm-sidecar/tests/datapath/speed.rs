@@ -49,7 +49,7 @@ fn measure(pair: &Pair, what: &str, target: &str, streams: u32, extra: &str) -> 
     let rate = received
         .split("\"bits_per_second\":")
         .nth(1)
-        .and_then(|rest| rest.split(|c: char| c == ',' || c == '}').next())
+        .and_then(|rest| rest.split([',', '}']).next())
         .and_then(|number| number.trim().parse::<f64>().ok())
         .unwrap_or(f64::NAN)
         / 1e9;
