@@ -70,47 +70,19 @@ impl Guard {
         nft(&["-c", "-f", "-"], &self.ruleset(plan)).map(drop)
     }
 
-    /// Whether the table is in force.
+    /// What is in force in the kernel; `None` when the table is gone.
     ///
     /// # Errors
     /// [`GuardError`] when that cannot be found out.
-    pub fn installed(&self) -> Result<bool, GuardError> {
+    pub fn inspect(&self) -> Result<Option<Inspection>, GuardError> {
         match nft(&["list", "table", "inet", &table(&self.member)], "") {
-            Ok(_) => Ok(true),
-            Err(GuardError::Refused(message)) if message.contains("No such file") => Ok(false),
+            Ok(output) => {
+                let listing = String::from_utf8_lossy(&output.stdout);
+                Ok(Some(Inspection::parse(&listing)))
+            }
+            Err(GuardError::Refused(message)) if message.contains("No such file") => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Packets dropped by each counter since the rules were last replaced.
-    ///
-    /// # Errors
-    /// [`GuardError`] when the counters cannot be read.
-    pub fn counters(&self) -> Result<BTreeMap<String, u64>, GuardError> {
-        let output = nft(
-            &[
-                "-j",
-                "list",
-                "counters",
-                "table",
-                "inet",
-                &table(&self.member),
-            ],
-            "",
-        )?;
-        let document: serde_json::Value = serde_json::from_slice(&output.stdout)
-            .map_err(|error| GuardError::Refused(format!("unreadable counters: {error}")))?;
-        let items = document["nftables"].as_array().cloned().unwrap_or_default();
-        Ok(items
-            .iter()
-            .filter_map(|item| {
-                let counter = &item["counter"];
-                Some((
-                    counter["name"].as_str()?.to_owned(),
-                    counter["packets"].as_u64()?,
-                ))
-            })
-            .collect())
     }
 
     /// Removes the rules of `member`; does nothing when there are none.
@@ -125,6 +97,41 @@ impl Guard {
             &format!("table inet {name}\ndelete table inet {name}\n"),
         )
         .map(drop)
+    }
+}
+
+/// The rules in force, as the kernel lists them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// The listing without the counters' values: two equal ones are the same rules.
+    pub rules: String,
+    /// Packets dropped by each counter since the rules were last replaced.
+    pub drops: BTreeMap<String, u64>,
+}
+
+impl Inspection {
+    fn parse(listing: &str) -> Self {
+        let mut inspection = Self::default();
+        let mut counter = None;
+        for line in listing.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match (words.as_slice(), &counter) {
+                (["packets", packets, ..], Some(name)) => {
+                    let packets = packets.parse().unwrap_or(0);
+                    inspection.drops.insert(String::clone(name), packets);
+                    counter = None;
+                }
+                (words, _) => {
+                    counter = match words {
+                        ["counter", name, "{"] => Some((*name).to_owned()),
+                        _ => None,
+                    };
+                    inspection.rules.push_str(line);
+                    inspection.rules.push('\n');
+                }
+            }
+        }
+        inspection
     }
 }
 

@@ -113,3 +113,21 @@ fn the_kernel_accepts_both_rulesets() {
     guard().check(&closed_plan()).expect("closed rules");
     guard().check(&open_plan()).expect("open rules");
 }
+
+#[test]
+fn an_inspection_tells_rules_from_counts() {
+    let listing = |packets: u32| {
+        format!(
+            "table inet getvpn_m-1 {{\n\tcounter clear_outbound {{\n\t\tpackets {packets} bytes 84\n\t}}\n\n\
+             \tchain output {{\n\t\tmeta mark 0x00000047 accept\n\t}}\n}}\n"
+        )
+    };
+    let (before, after) = (
+        Inspection::parse(&listing(1)),
+        Inspection::parse(&listing(7)),
+    );
+    assert_eq!(before.rules, after.rules);
+    assert_eq!(after.drops.get("clear_outbound"), Some(&7));
+    let flushed = Inspection::parse("table inet getvpn_m-1 {\n}\n");
+    assert_ne!(before.rules, flushed.rules);
+}

@@ -25,21 +25,29 @@ pub(super) struct Enforcement {
     wanted: TrafficPlan,
     interfaces: Vec<u32>,
     multicast: MulticastMirror,
+    /// The kernel's listing of the rules in force, to notice when somebody changes them.
+    listing: Option<String>,
     /// Drops counted by rules that have been replaced since.
     drops_before: BTreeMap<String, u64>,
+    /// Drops counted by the rules in force when they were last looked at.
+    drops_now: BTreeMap<String, u64>,
 }
 
 impl Enforcement {
     /// Takes over `guard`, which has `plan` in force.
     pub(super) fn new(guard: Guard, plan: TrafficPlan, interfaces: &[u32], tun: u32) -> Self {
-        Self {
+        let mut enforcement = Self {
             guard,
             guarded: Some(plan.clone()),
             wanted: plan,
             interfaces: interfaces.to_vec(),
             multicast: MulticastMirror::new(interfaces, tun),
+            listing: None,
             drops_before: BTreeMap::new(),
-        }
+            drops_now: BTreeMap::new(),
+        };
+        enforcement.look_at_guard();
+        enforcement
     }
 
     /// Indices of the protected interfaces.
@@ -52,14 +60,30 @@ impl Enforcement {
         self.guarded.is_some()
     }
 
-    /// Packets dropped by the drop rules since start.
+    /// Packets dropped by the drop rules since start, as of the last look at them.
     pub(super) fn guard_drops(&self) -> BTreeMap<String, u64> {
         let mut drops = self.drops_before.clone();
-        for (rule, count) in self.guard.counters().unwrap_or_default() {
-            let total = drops.entry(rule).or_default();
-            *total = total.saturating_add(count);
+        for (rule, count) in &self.drops_now {
+            let total = drops.entry(rule.clone()).or_default();
+            *total = total.saturating_add(*count);
         }
         drops
+    }
+
+    /// Looks at the drop rules in the kernel; `false` when they are gone or not those we made.
+    pub(super) fn look_at_guard(&mut self) -> bool {
+        match self.guard.inspect() {
+            Ok(Some(inspection)) => {
+                self.drops_now = inspection.drops;
+                let known = self.listing.get_or_insert_with(|| inspection.rules.clone());
+                *known == inspection.rules
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(%error, "the drop rules cannot be checked");
+                true
+            }
+        }
     }
 
     /// Replaces the drop rules when the plan or the rekey groups changed.
@@ -79,11 +103,14 @@ impl Enforcement {
     }
 
     fn install_guard(&mut self, health: &Health) {
-        let drops = self.guard_drops();
+        self.look_at_guard();
         match self.guard.install(&self.wanted) {
             Ok(()) => {
-                self.drops_before = drops;
+                self.drops_before = self.guard_drops();
+                self.drops_now.clear();
+                self.listing = None;
                 self.guarded = Some(self.wanted.clone());
+                self.look_at_guard();
                 health.unblock(GUARD);
                 tracing::info!(closed = self.wanted.closed, "drop rules in force");
             }
@@ -122,15 +149,9 @@ impl Enforcement {
 
     /// Looks whether somebody removed the drop rules, and adapts the routes to new addresses.
     pub(super) async fn verify(&mut self, network: &mut Network, health: &Health, tun: u32) {
-        let missing = match self.guard.installed() {
-            Ok(installed) => !installed,
-            Err(error) => {
-                tracing::warn!(%error, "the drop rules cannot be checked");
-                false
-            }
-        };
+        let missing = !self.look_at_guard();
         if missing {
-            tracing::warn!("somebody removed the drop rules; putting them back");
+            tracing::warn!("somebody changed the drop rules; putting them back");
             self.guarded = None;
         }
         if missing || self.guarded.as_ref() != Some(&self.wanted) {

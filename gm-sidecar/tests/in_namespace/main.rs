@@ -93,6 +93,13 @@ fn removed_drop_rules_are_put_back() {
     wait_until("the member to listen", || member.socket().exists());
     assert!(namespace.succeeds(&["nft", "delete", "table", "inet", &member.table()]));
     wait_until("the rules to come back", || drop_rules(&namespace, &member));
+    // An emptied table is as bad as none.
+    assert!(namespace.succeeds(&["nft", "flush", "table", "inet", &member.table()]));
+    wait_until("the emptied rules to come back", || {
+        namespace
+            .output(&["nft", "list", "table", "inet", &member.table()])
+            .contains("meta mark")
+    });
     process.kill().expect("kill -9");
     process.wait().expect("its end");
 }
