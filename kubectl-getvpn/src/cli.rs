@@ -96,6 +96,12 @@ pub(crate) enum LabCommand {
         /// Every ordered pair of members
         #[arg(long)]
         all: bool,
+        /// Over IPv6
+        #[arg(short = '6', long)]
+        ipv6: bool,
+        /// Seconds to wait for each answer
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=60))]
+        wait: u32,
     },
     /// Run a program in a node's namespace
     #[command(after_help = "Example:\n  kubectl getvpn lab exec m-1 -- ip route get 10.1.2.2")]
@@ -116,10 +122,16 @@ pub(crate) enum LabCommand {
         #[arg(short, long)]
         write: Option<PathBuf>,
         /// How long
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
         seconds: u64,
+        /// End after this many packets, if they come earlier
+        #[arg(long)]
+        count: Option<u64>,
     },
-    /// End a node's process
+    /// End a node's process, with SIGKILL unless told otherwise
+    #[command(
+        after_help = "Examples:\n  kubectl getvpn lab kill primary\n  kubectl getvpn lab kill m-1 --gracefully"
+    )]
     Kill {
         #[command(flatten)]
         which: Which,
@@ -129,12 +141,27 @@ pub(crate) enum LabCommand {
         #[arg(long)]
         gracefully: bool,
     },
-    /// Start killed nodes again and wait until they serve
+    /// Cut a node from all others, or from one: packets are dropped silently, as by a broken network
+    #[command(
+        after_help = "Examples:\n  kubectl getvpn lab partition ks-0\n  kubectl getvpn lab partition ks-0 ks-1"
+    )]
+    Partition {
+        #[command(flatten)]
+        which: Which,
+        /// The node
+        node: String,
+        /// Only from this one
+        from: Option<String>,
+    },
+    /// Start killed nodes again, join partitions, and wait until the nodes serve
     Heal {
         #[command(flatten)]
         which: Which,
         /// The node; all when absent
         node: Option<String>,
+        /// All nodes, as when none is named
+        #[arg(long, conflicts_with = "node")]
+        all: bool,
     },
     /// Rekey a group now
     Rekey {

@@ -1,20 +1,26 @@
 //! Runs one command of the command line.
 
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command as Program, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command as Program, ExitCode};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use clap::CommandFactory;
 use keyserver_api::request::{EvictRequest, RekeyRequest};
 use kubectl_getvpn::lab::admin::Admin;
-use kubectl_getvpn::lab::capture::{Audit, AuditReport, CaptureFile, LiveCapture};
+use kubectl_getvpn::lab::capture::{Audit, AuditReport, CaptureFile, Frame, LiveCapture};
 use kubectl_getvpn::lab::error::LabError;
 use kubectl_getvpn::lab::name::LabName;
+use kubectl_getvpn::lab::network::Cut;
 use kubectl_getvpn::lab::progress::Progress;
 use kubectl_getvpn::lab::state::{Lab, Node};
 use kubectl_getvpn::lab::up::{UpOptions, up};
-use kubectl_getvpn::lab::{down, multicast_router, node_control, preflight};
+use kubectl_getvpn::lab::{
+    down, multicast_router, namespace, network, node_control, ping, preflight,
+};
 
 use crate::cli::{Arguments, Command, LabCommand, Which};
 use crate::show;
@@ -82,7 +88,13 @@ fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
             show::status(&open(&which)?, output)?;
             Ok(ExitCode::SUCCESS)
         }
-        LabCommand::Ping { which, nodes, all } => ping(&open(&which)?, &nodes, all),
+        LabCommand::Ping {
+            which,
+            nodes,
+            all: _,
+            ipv6,
+            wait,
+        } => ping(&open(&which)?, &nodes, ipv6, wait),
         LabCommand::Exec {
             which,
             node,
@@ -92,11 +104,11 @@ fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
             which,
             write,
             seconds,
-        } => capture(
-            &open(&which)?,
-            write.as_deref(),
-            Duration::from_secs(seconds),
-        ),
+            count,
+        } => {
+            let limits = (Duration::from_secs(seconds), count.unwrap_or(u64::MAX));
+            capture(&open(&which)?, write.as_deref(), limits)
+        }
         LabCommand::Kill {
             which,
             node,
@@ -112,7 +124,14 @@ fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
             println!("{node} is gone");
             Ok(ExitCode::SUCCESS)
         }
-        LabCommand::Heal { which, node } => {
+        LabCommand::Partition { which, node, from } => {
+            partition(&open(&which)?, &node, from.as_deref())
+        }
+        LabCommand::Heal {
+            which,
+            node,
+            all: _,
+        } => {
             let mut lab = open(&which)?;
             match node {
                 Some(node) => node_control::heal(&mut lab, &node)?,
@@ -202,63 +221,26 @@ fn take_down(which: &Which, all: bool) -> Result<ExitCode, LabError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ping(lab: &Lab, nodes: &[String], all: bool) -> Result<ExitCode, LabError> {
-    let pairs: Vec<(&Node, &Node)> = if all {
-        let members: Vec<&Node> = lab.members().collect();
-        members
-            .iter()
-            .flat_map(|from| {
-                members
-                    .iter()
-                    .filter(|to| to.name != from.name)
-                    .map(|to| (*from, *to))
-            })
-            .collect()
-    } else {
-        match nodes {
-            [from, to] => vec![(lab.node(from)?, lab.node(to)?)],
-            _ => return Err(LabError::Usage("two nodes are needed, or --all".to_owned())),
-        }
+fn ping(lab: &Lab, nodes: &[String], ipv6: bool, wait: u32) -> Result<ExitCode, LabError> {
+    let pairs: Vec<(&Node, &Node)> = match nodes {
+        [from, to] => vec![(lab.node(from)?, lab.node(to)?)],
+        // The command line demands two nodes or `--all`.
+        _ => ping::all_pairs(lab),
     };
-    let total = pairs.len();
-    let mut failed = Vec::new();
-    for (from, to) in pairs {
-        if !ping_once(from, to)? {
-            failed.push(format!("{} -> {}", from.name, to.name));
-        }
+    let silent = ping::unanswered(&pairs, ipv6, wait)?;
+    println!(
+        "{} of {} pings answered",
+        pairs.len() - silent.len(),
+        pairs.len()
+    );
+    for (from, to) in &silent {
+        println!("  no answer: {} -> {}", from.name, to.name);
     }
-    println!("{} of {total} pings answered", total - failed.len());
-    for pair in &failed {
-        println!("  no answer: {pair}");
-    }
-    Ok(if failed.is_empty() {
+    Ok(if silent.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(CHECKS_FAILED)
     })
-}
-
-fn ping_once(from: &Node, to: &Node) -> Result<bool, LabError> {
-    let status = Program::new("ip")
-        .args([
-            "netns",
-            "exec",
-            &from.namespace,
-            "ping",
-            "-n",
-            "-q",
-            "-c",
-            "1",
-            "-W",
-            "2",
-        ])
-        .arg(to.addresses.ipv4.to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .map_err(LabError::file("run", Path::new("ip")))?;
-    Ok(status.success())
 }
 
 fn exec(lab: &Lab, node: &str, program: &[String]) -> Result<ExitCode, LabError> {
@@ -279,41 +261,74 @@ fn exec(lab: &Lab, node: &str, program: &[String]) -> Result<ExitCode, LabError>
     Ok(ExitCode::from(code))
 }
 
-fn capture(lab: &Lab, write: Option<&Path>, length: Duration) -> Result<ExitCode, LabError> {
-    let core = lab.lab_name().core_namespace();
-    let interfaces: Vec<String> = lab.nodes.iter().map(|node| node.name.clone()).collect();
-    let file = match write {
-        Some(path) => {
-            let out = std::fs::File::create(path).map_err(LabError::file("create", path))?;
-            let writer = CaptureFile::new(std::io::BufWriter::new(out), &interfaces)
-                .map_err(LabError::file("write", path))?;
-            Some((writer, path.to_owned()))
-        }
-        None => None,
-    };
-    let judge = (Audit::new(lab, &[]), file);
-    let live = LiveCapture::start(&core, judge, |(audit, file), frame| {
-        audit.frame(frame.bytes);
-        if let Some((writer, path)) = file {
-            writer
-                .packet(
-                    u32::try_from(frame.interface).unwrap_or(u32::MAX),
-                    frame.time,
-                    frame.bytes,
-                )
-                .map_err(LabError::file("write", path))?;
-        }
-        Ok(())
-    })?;
-    let end = Instant::now() + length;
-    while Instant::now() < end && !live.is_finished() {
-        std::thread::sleep(
-            Duration::from_millis(50).min(end.saturating_duration_since(Instant::now())),
-        );
+/// A pcapng file under way, and the number in it of each interface by the kernel's index.
+struct Recording {
+    file: CaptureFile<BufWriter<File>>,
+    numbers: HashMap<usize, u32>,
+    path: PathBuf,
+}
+
+impl Recording {
+    fn new(lab: &Lab, path: &Path) -> Result<Self, LabError> {
+        let names: Vec<String> = lab.nodes.iter().map(|node| node.name.clone()).collect();
+        let numbers = namespace::interface_indices(&lab.lab_name().core_namespace(), &names)?
+            .into_iter()
+            .zip(0_u32..)
+            .collect();
+        let out = File::create(path).map_err(LabError::file("create", path))?;
+        let file =
+            CaptureFile::new(BufWriter::new(out), &names).map_err(LabError::file("write", path))?;
+        Ok(Self {
+            file,
+            numbers,
+            path: path.to_owned(),
+        })
     }
-    let ((audit, file), dropped) = live.finish()?;
-    if let Some((writer, path)) = file {
-        writer.finish().map_err(LabError::file("write", &path))?;
+
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), LabError> {
+        // The core's loopback device is no wire of the lab.
+        let Some(number) = self.numbers.get(&frame.interface) else {
+            return Ok(());
+        };
+        self.file
+            .packet(*number, frame.time, frame.bytes)
+            .map_err(LabError::file("write", &self.path))
+    }
+}
+
+fn capture(
+    lab: &Lab,
+    write: Option<&Path>,
+    (length, count): (Duration, u64),
+) -> Result<ExitCode, LabError> {
+    let recording = write.map(|path| Recording::new(lab, path)).transpose()?;
+    let (enough, ended) = mpsc::channel();
+    let judge = (Audit::new(lab, &[]), recording);
+    let mut seen = 0;
+    let live = LiveCapture::start(
+        &lab.lab_name().core_namespace(),
+        judge,
+        move |(audit, recording), frame| {
+            if seen == count {
+                // Nobody waits any more when the time was up first.
+                let _ = enough.send(());
+                return Ok(());
+            }
+            seen += 1;
+            audit.frame(frame.bytes);
+            recording
+                .as_mut()
+                .map_or(Ok(()), |recording| recording.frame(frame))
+        },
+    )?;
+    // Also over when the capture fails, which closes the channel.
+    let _ = ended.recv_timeout(length);
+    let ((audit, recording), dropped) = live.finish()?;
+    if let Some(recording) = recording {
+        recording
+            .file
+            .finish()
+            .map_err(LabError::file("write", &recording.path))?;
     }
     let report = audit.report(dropped);
     show::capture(&report);
@@ -326,6 +341,20 @@ fn verdict(report: &AuditReport) -> ExitCode {
     } else {
         ExitCode::from(CHECKS_FAILED)
     }
+}
+
+fn partition(lab: &Lab, node: &str, from: Option<&str>) -> Result<ExitCode, LabError> {
+    let node = lab.node(node)?.name.as_str();
+    let cut = match from {
+        Some(other) => Cut::Pair(node, lab.node(other)?.name.as_str()),
+        None => Cut::Node(node),
+    };
+    network::partition(lab.lab_name(), cut)?;
+    println!(
+        "{node} is cut from {}; join it with `lab heal {node}`",
+        from.unwrap_or("all others")
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 fn rekey(lab: &Lab, group: Option<String>, replace: bool) -> Result<ExitCode, LabError> {

@@ -42,14 +42,6 @@ pub enum LabError {
         /// The nodes there are.
         known: String,
     },
-    /// The resources in the file are not valid; one line per finding.
-    #[error("{file}: {findings}")]
-    Resources {
-        /// The file.
-        file: String,
-        /// All findings, one a line.
-        findings: String,
-    },
     /// A program that the lab runs failed.
     #[error("`{command}` failed: {message}")]
     Program {
@@ -137,8 +129,7 @@ impl LabError {
             | Self::Name(_)
             | Self::AlreadyUp { .. }
             | Self::NotUp { .. }
-            | Self::UnknownNode { .. }
-            | Self::Resources { .. } => 2,
+            | Self::UnknownNode { .. } => 2,
             Self::Program { .. }
             | Self::File { .. }
             | Self::System { .. }

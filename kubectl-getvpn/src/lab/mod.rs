@@ -15,6 +15,7 @@ pub mod name;
 pub mod namespace;
 pub mod network;
 pub mod node_control;
+pub mod ping;
 pub mod plan;
 pub mod preflight;
 pub mod process;

@@ -101,6 +101,24 @@ where
     })
 }
 
+/// The kernel's indices of these interfaces of a namespace, in the same order.
+///
+/// # Errors
+/// When the namespace or an interface does not exist.
+pub fn interface_indices(namespace: &str, names: &[String]) -> Result<Vec<usize>, LabError> {
+    inside(namespace, || {
+        let index = |name: &String| {
+            nix::net::if_::if_nametoindex(name.as_str())
+                .map_err(LabError::system(format!("find the interface {name}")))
+        };
+        let indices: Vec<u32> = names.iter().map(index).collect::<Result<_, _>>()?;
+        Ok(indices
+            .into_iter()
+            .filter_map(|index| usize::try_from(index).ok())
+            .collect())
+    })
+}
+
 /// Ids of all processes whose main thread is in one of these namespaces.
 ///
 /// A namespace of a lab is made by the lab and nothing of anybody else runs in it.

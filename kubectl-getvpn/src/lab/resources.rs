@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crds::v1alpha1::{GetVpnGroup, GroupMember, SecurityAssociation};
 use keyserver_api::policy::GroupPolicy;
-use operator_core::{group, policy};
+use operator_core::{namespace, policy};
 
 use super::error::LabError;
 
@@ -20,48 +20,54 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Reads a file and checks each object as the API server would.
+    /// Reads a file and judges its objects as the API server and the operator would, each alone
+    /// and all together.
     ///
     /// # Errors
-    /// All mistakes, with line, document and field; or that the file cannot be read, or has no group.
+    /// All mistakes, with line, document and field; or that the file cannot be read, or has no
+    /// group. A lab runs all of a file or nothing of it.
     pub fn load(path: &Path) -> Result<Self, LabError> {
-        let text = std::fs::read_to_string(path).map_err(LabError::file("read", path))?;
-        let manifests = crds::load(&path.display().to_string(), &text)
-            .map_err(|errors| LabError::Usage(errors.to_string()))?;
-        if manifests.groups.is_empty() {
-            return Err(LabError::Usage(format!(
-                "{}: there is no GetVpnGroup in this file",
-                path.display()
-            )));
-        }
-        Ok(Self {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| LabError::Usage(format!("cannot read {file}: {error}")))?;
+        let manifests =
+            crds::load(&file, &text).map_err(|errors| LabError::Usage(errors.to_string()))?;
+        let resources = Self {
             groups: manifests.groups,
             security_associations: manifests.security_associations,
             members: manifests.members,
-        })
+        };
+        if resources.groups.is_empty() {
+            return Err(LabError::Usage(format!(
+                "{file}: there is no GetVpnGroup in this file"
+            )));
+        }
+        let judgement = resources.judge();
+        let findings: Vec<String> = judgement
+            .rejections()
+            .map(|rejection| format!("{file}: {rejection}"))
+            .collect();
+        if findings.is_empty() {
+            Ok(resources)
+        } else {
+            Err(LabError::Usage(findings.join("\n")))
+        }
+    }
+
+    fn judge(&self) -> namespace::Judgement<'_> {
+        namespace::validate(&self.groups, &self.security_associations, &self.members)
     }
 
     /// The policy of one group, from its accepted objects.
     ///
     /// # Errors
-    /// When an object is not accepted: a lab runs all of a file or nothing of it.
+    /// When the file has no such group, or its policy breaks a rule of the key servers.
     pub fn policy(&self, name: &str) -> Result<GroupPolicy, LabError> {
-        let refused = |rejections: Vec<group::Rejection>| {
-            let lines: Vec<String> = rejections.iter().map(ToString::to_string).collect();
-            LabError::Usage(lines.join("\n"))
-        };
-        let resource = self
-            .groups
-            .iter()
-            .find(|group| group.metadata.name.as_deref() == Some(name))
-            .ok_or_else(|| {
-                LabError::Usage(format!("there is no GetVpnGroup `{name}` in this file"))
-            })?;
-        let validated = group::validate(resource, &self.security_associations).map_err(refused)?;
-        if !validated.rejections.is_empty() {
-            return Err(refused(validated.rejections));
-        }
-        policy::build(&validated)
+        let judgement = self.judge();
+        let validated = judgement.group(name).ok_or_else(|| {
+            LabError::Usage(format!("there is no GetVpnGroup `{name}` in this file"))
+        })?;
+        policy::build(validated)
             .map_err(|error| LabError::Usage(format!("GetVpnGroup `{name}`: {error}")))
     }
 }

@@ -34,7 +34,7 @@ const LARGEST_FRAME: usize = (64 << 10) + 512;
 pub struct Frame<'a> {
     /// Time since 1970-01-01 UTC.
     pub time: Duration,
-    /// Index of the core's interface it came in on.
+    /// The kernel's index of the interface it came in on.
     pub interface: usize,
     /// The Ethernet frame.
     pub bytes: &'a [u8],
