@@ -77,7 +77,10 @@ fn grant(signer: &dyn Signer) -> Grant {
     Grant {
         gsa: GroupSecurityAssociation {
             policies: vec![SaPolicy::Rekey(rekey), group::data_policy(group::OLD)],
-            group_wide: Some(GroupWidePolicy { sender_id_bits: Some(24), ..GroupWidePolicy::default() }),
+            group_wide: Some(GroupWidePolicy {
+                sender_id_bits: Some(24),
+                ..GroupWidePolicy::default()
+            }),
         },
         keys: GrantKeys {
             rekey: Some(RekeyKeyGrant {
@@ -100,7 +103,11 @@ struct Dialogue {
     packets: Vec<Vec<u8>>,
 }
 
-fn register(key_exchange: KeyExchangeChoice, fragment_size: usize, signer: &dyn Signer) -> Dialogue {
+fn register(
+    key_exchange: KeyExchangeChoice,
+    fragment_size: usize,
+    signer: &dyn Signer,
+) -> Dialogue {
     let now = Instant::now();
     let mut config = initiator::Config::new(
         Identification::fqdn(MEMBER),
@@ -115,7 +122,8 @@ fn register(key_exchange: KeyExchangeChoice, fragment_size: usize, signer: &dyn 
     );
     config.key_exchanges = vec![key_exchange];
     config.fragment_size = fragment_size;
-    let [local, remote] = [MEMBER_ADDRESS, SERVER_ADDRESS].map(|address| SocketAddr::from((address, 848)));
+    let [local, remote] =
+        [MEMBER_ADDRESS, SERVER_ADDRESS].map(|address| SocketAddr::from((address, 848)));
     let mut member = Initiator::new(config, local, remote, now, &mut SystemEntropy);
     let mut config = responder::Config::new(Identification::fqdn(SERVER));
     config.pre_shared_keys = Some(Box::new(OneKey(Secret::from_slice(KEY))));
@@ -123,21 +131,38 @@ fn register(key_exchange: KeyExchangeChoice, fragment_size: usize, signer: &dyn 
     let mut server = Responder::new(config, now, &mut SystemEntropy);
 
     let mut packets = Vec::new();
-    let mut carry = |Transmit { local, remote, payload }: &Transmit| {
-        packets.push(ip::datagram((local.ip(), local.port()), (remote.ip(), remote.port()), payload));
+    let mut carry = |Transmit {
+                         local,
+                         remote,
+                         payload,
+                     }: &Transmit| {
+        packets.push(ip::datagram(
+            (local.ip(), local.port()),
+            (remote.ip(), remote.port()),
+            payload,
+        ));
     };
     loop {
         let mut quiet = true;
         while let Some(sent) = member.poll_transmit() {
             quiet = false;
             carry(&sent);
-            server.handle_datagram(now, 0, sent.remote, sent.local, &sent.payload, &mut SystemEntropy);
+            server.handle_datagram(
+                now,
+                0,
+                sent.remote,
+                sent.local,
+                &sent.payload,
+                &mut SystemEntropy,
+            );
         }
         while let Some(event) = server.poll_event() {
             quiet = false;
             match event {
                 responder::Event::Registration { handle, .. } => {
-                    server.accept(now, handle, grant(signer), &mut SystemEntropy).expect("an open request");
+                    server
+                        .accept(now, handle, grant(signer), &mut SystemEntropy)
+                        .expect("an open request");
                 }
                 other => panic!("{other:?}"),
             }
@@ -145,14 +170,24 @@ fn register(key_exchange: KeyExchangeChoice, fragment_size: usize, signer: &dyn 
         while let Some(sent) = server.poll_transmit() {
             quiet = false;
             carry(&sent);
-            member.handle_datagram(now, 0, sent.remote, sent.local, &sent.payload, &mut SystemEntropy);
+            member.handle_datagram(
+                now,
+                0,
+                sent.remote,
+                sent.local,
+                &sent.payload,
+                &mut SystemEntropy,
+            );
         }
         if quiet {
             break;
         }
     }
     let event = member.poll_event();
-    assert!(matches!(event, Some(initiator::Event::Registered(_))), "{event:?}");
+    assert!(
+        matches!(event, Some(initiator::Event::Registered(_))),
+        "{event:?}"
+    );
     let keys = member.dissector_keys().expect("an IKE SA that is up");
     Dialogue { keys, packets }
 }
@@ -175,19 +210,30 @@ fn table_line(spis: [&[u8]; 2], keys: [&[u8]; 2]) -> String {
 fn registration_keys(keys: &DissectorKeys) -> String {
     table_line(
         [&keys.initiator_spi.0, &keys.responder_spi.0],
-        [keys.initiator_encryption.as_bytes(), keys.responder_encryption.as_bytes()],
+        [
+            keys.initiator_encryption.as_bytes(),
+            keys.responder_encryption.as_bytes(),
+        ],
     )
 }
 
 fn rekey_keys() -> String {
     let material = group::rekey_material();
-    table_line([&group::REKEY_SPI.0[..8], &group::REKEY_SPI.0[8..]], [&material[..36]; 2])
+    table_line(
+        [&group::REKEY_SPI.0[..8], &group::REKEY_SPI.0[8..]],
+        [&material[..36]; 2],
+    )
 }
 
 const DECODE: [&str; 2] = ["-d", "udp.port==848,isakmp"];
 
 fn dissect(packets: &[Vec<u8>], table: String, fields: &[&str]) -> Vec<Vec<String>> {
-    tshark::dissect(packets, &[("ikev2_decryption_table", table)], &DECODE, fields)
+    tshark::dissect(
+        packets,
+        &[("ikev2_decryption_table", table)],
+        &DECODE,
+        fields,
+    )
 }
 
 /// The values of a field that occurs several times.
@@ -226,7 +272,9 @@ fn tshark_dissects_both_messages_of_ike_sa_init() {
         "_ws.malformed",
     ];
     let seen = dissect(&dialogue.packets, String::new(), &fields);
-    let [request, response, ..] = seen.as_slice() else { panic!("{seen:?}") };
+    let [request, response, ..] = seen.as_slice() else {
+        panic!("{seen:?}")
+    };
     for (message, packet) in [request, response].into_iter().zip(&dialogue.packets) {
         let octets = hex::encode(packet);
         assert_eq!(message[0], "34");
@@ -239,7 +287,10 @@ fn tshark_dissects_both_messages_of_ike_sa_init() {
         contains_all(&message[5], &["1", "2", "4", "13"]);
         assert_eq!(message[6], "31");
         for value in [&message[7], &message[8]] {
-            assert!(value.len() >= 64 && octets.contains(value.as_str()), "{value} in {octets}");
+            assert!(
+                value.len() >= 64 && octets.contains(value.as_str()),
+                "{value} in {octets}"
+            );
         }
         assert_eq!(message[7].len(), 64, "an X25519 public key");
         // NAT detection of both addresses, fragmentation, hashes of signatures.
@@ -250,7 +301,11 @@ fn tshark_dissects_both_messages_of_ike_sa_init() {
     }
     assert_eq!(request[12], "0000000000000000");
     assert_eq!(response[12], hex::encode(dialogue.keys.responder_spi.0));
-    assert_eq!(values(&response[2]), ["20"], "the answer chooses one cipher");
+    assert_eq!(
+        values(&response[2]),
+        ["20"],
+        "the answer chooses one cipher"
+    );
 }
 
 /// Fields of a protected message that are there only when it was decrypted.
@@ -268,7 +323,9 @@ const PROTECTED: [&str; 9] = [
 
 /// The messages of an exchange type.
 fn of_exchange<'a>(seen: &'a [Vec<String>], exchange: &str) -> Vec<&'a Vec<String>> {
-    seen.iter().filter(|message| message[0] == exchange).collect()
+    seen.iter()
+        .filter(|message| message[0] == exchange)
+        .collect()
 }
 
 /// GSA_AUTH went as it should: names, proofs, IDg from the member, policy and keys from the key server.
@@ -280,7 +337,11 @@ fn is_registration(request: &[String], response: &[String]) {
     assert_eq!(response[2], SERVER);
     for message in [request, response] {
         assert_eq!(message[3], "2", "AUTH by pre-shared key");
-        assert_eq!((message[7].as_str(), message[8].as_str()), ("", ""), "{message:?}");
+        assert_eq!(
+            (message[7].as_str(), message[8].as_str()),
+            ("", ""),
+            "{message:?}"
+        );
     }
     // GROUP_SENDER (RFC 9838 §4.7.2).
     contains_all(&request[4], &["16429"]);
@@ -297,12 +358,19 @@ fn tshark_with_the_keys_decrypts_gsa_auth_and_finds_its_icv_good() {
     *forged.last_mut().expect("an ICV") ^= 1;
     packets.push(forged);
     let seen = dissect(&packets, registration_keys(&dialogue.keys), &PROTECTED);
-    let [request, response, forged] = of_exchange(&seen, "39")[..] else { panic!("{seen:?}") };
+    let [request, response, forged] = of_exchange(&seen, "39")[..] else {
+        panic!("{seen:?}")
+    };
     is_registration(request, response);
     assert_ne!(forged[7], "", "the forged ICV is found bad: {forged:?}");
 
     let blind = dissect(&packets, String::new(), &PROTECTED);
-    assert!(of_exchange(&blind, "39").iter().all(|message| message[2].is_empty()), "{blind:?}");
+    assert!(
+        of_exchange(&blind, "39")
+            .iter()
+            .all(|message| message[2].is_empty()),
+        "{blind:?}"
+    );
 }
 
 #[test]
@@ -311,13 +379,31 @@ fn tshark_reassembles_and_decrypts_fragments_under_keys_with_ml_kem_in_them() {
         return;
     }
     let dialogue = register(KeyExchangeChoice::X25519MlKem768, 250, &signer());
-    let seen = dissect(&dialogue.packets, registration_keys(&dialogue.keys), &PROTECTED);
-    assert!(!of_exchange(&seen, "43").is_empty(), "IKE_INTERMEDIATE: {seen:?}");
+    let seen = dissect(
+        &dialogue.packets,
+        registration_keys(&dialogue.keys),
+        &PROTECTED,
+    );
+    assert!(
+        !of_exchange(&seen, "43").is_empty(),
+        "IKE_INTERMEDIATE: {seen:?}"
+    );
     let messages = of_exchange(&seen, "39");
-    let fragments = messages.iter().filter(|message| values(&message[1]).contains(&"53")).count();
-    assert!(fragments > 1, "the answer at least does not fit one fragment: {messages:?}");
-    let whole: Vec<_> = messages.into_iter().filter(|message| !message[2].is_empty()).collect();
-    let [request, response] = whole[..] else { panic!("{seen:?}") };
+    let fragments = messages
+        .iter()
+        .filter(|message| values(&message[1]).contains(&"53"))
+        .count();
+    assert!(
+        fragments > 1,
+        "the answer at least does not fit one fragment: {messages:?}"
+    );
+    let whole: Vec<_> = messages
+        .into_iter()
+        .filter(|message| !message[2].is_empty())
+        .collect();
+    let [request, response] = whole[..] else {
+        panic!("{seen:?}")
+    };
     is_registration(request, response);
 }
 
@@ -336,7 +422,9 @@ fn tshark_with_the_group_key_decrypts_a_gsa_rekey_and_finds_its_icv_good() {
     *forged.last_mut().expect("an ICV") ^= 1;
     packets.push(forged);
     let seen = dissect(&packets, rekey_keys(), &PROTECTED);
-    let [good, forged] = seen.as_slice() else { panic!("{seen:?}") };
+    let [good, forged] = seen.as_slice() else {
+        panic!("{seen:?}")
+    };
     assert_eq!(good[0], "41");
     contains_all(&good[1], &["51", "52", "42", "39"]);
     assert_eq!(good[3], "14", "AUTH by digital signature");

@@ -11,6 +11,7 @@ mod pki;
 mod tools;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use e2e::strongswan::Charon;
@@ -147,15 +148,15 @@ fn charon_calls(
                 .swanctl(&["--initiate", "--ike", "getvpn", "--timeout", "10"])
                 .map_err(|error| error.to_string())
         });
-        let outcome = run_until(&mut server, &sockets, |_, event| match event {
+        let outcome = run_until(&mut server, &sockets, |event| match event {
             responder::Event::Authenticated {
                 identity, remote, ..
             } => {
                 assert_eq!(remote.ip(), THEIRS);
-                Ok(Ok(identity))
+                ControlFlow::Break(Ok(identity))
             }
-            responder::Event::Rejected { reason, .. } => Ok(Err(reason)),
-            other => Err(other),
+            responder::Event::Rejected { reason, .. } => ControlFlow::Break(Err(reason)),
+            other => ControlFlow::Continue(other),
         });
         (call.join().expect("no panic"), outcome)
     })
@@ -235,10 +236,10 @@ fn we_call(cable: &Cable, credentials: Credentials) -> Result<Identification, In
     );
     let [local, remote] = [OURS, THEIRS].map(|address| SocketAddr::new(address, 500));
     let mut member = Initiator::new(config, local, remote, Instant::now(), &mut SystemEntropy);
-    run_until(&mut member, &sockets, |_, event| match event {
-        initiator::Event::Authenticated { peer } => Ok(Ok(peer)),
-        initiator::Event::Failed(error) => Ok(Err(error)),
-        other => Err(other),
+    run_until(&mut member, &sockets, |event| match event {
+        initiator::Event::Authenticated { peer } => ControlFlow::Break(Ok(peer)),
+        initiator::Event::Failed(error) => ControlFlow::Break(Err(error)),
+        other => ControlFlow::Continue(other),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
 use gikev2::initiator::Initiator;
@@ -67,14 +68,15 @@ fn unix_time() -> u64 {
         .as_secs()
 }
 
-/// Carries datagrams between `end` and its sockets until it says something `wanted` makes a value of.
+/// Carries datagrams between `end` and its sockets until `wanted` breaks off
+/// with a value made of something it said.
 ///
 /// # Panics
 /// When it does not within the deadline; the message has what it said instead.
 pub(crate) fn run_until<E: End, T>(
     end: &mut E,
     sockets: &[UdpSocket],
-    mut wanted: impl FnMut(&mut E, E::Event) -> Result<T, E::Event>,
+    mut wanted: impl FnMut(E::Event) -> ControlFlow<T, E::Event>,
 ) -> T {
     let deadline = Instant::now() + PATIENCE;
     let mut said = Vec::new();
@@ -88,12 +90,12 @@ pub(crate) fn run_until<E: End, T>(
         end.tick();
         send_all(end, sockets);
         while let Some(event) = end.event() {
-            match wanted(end, event) {
-                Ok(value) => {
+            match wanted(event) {
+                ControlFlow::Break(value) => {
                     send_all(end, sockets);
                     return value;
                 }
-                Err(event) => said.push(event),
+                ControlFlow::Continue(event) => said.push(event),
             }
         }
         for socket in sockets {
