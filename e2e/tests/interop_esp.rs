@@ -153,7 +153,7 @@ impl Carrier for Wire {
 /// The IP packets our member puts on the wire for these inner packets.
 fn sealed(installed: &Installed, inner: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let now = Instant::now();
-    let mut outbound = Outbound::new(Arc::new(DropCounters::default()));
+    let mut outbound = Outbound::new(Arc::new(DropCounters::default()), 1);
     let mut wire = Wire::default();
     for packet in inner {
         let mut read = vec![0; virtio::LENGTH];
@@ -184,7 +184,7 @@ fn scapy_name(algorithm: Algorithm) -> &'static str {
 }
 
 fn scapy_is_installed() -> bool {
-    tools::installed(&[PYTHON])
+    tools::installed(&[PYTHON, "/usr/bin/scapy"])
 }
 
 #[test]
