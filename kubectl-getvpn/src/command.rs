@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Program, ExitCode};
 use std::sync::mpsc;
@@ -16,7 +16,7 @@ use kubectl_getvpn::lab::error::LabError;
 use kubectl_getvpn::lab::name::LabName;
 use kubectl_getvpn::lab::network::Cut;
 use kubectl_getvpn::lab::progress::Progress;
-use kubectl_getvpn::lab::state::{Lab, Node};
+use kubectl_getvpn::lab::state::{Lab, Node, NodeRole};
 use kubectl_getvpn::lab::up::{UpOptions, up};
 use kubectl_getvpn::lab::{
     down, multicast_router, namespace, network, node_control, ping, preflight,
@@ -46,7 +46,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, LabError> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Version => {
-            println!("kubectl-getvpn {}", env!("CARGO_PKG_VERSION"));
+            say!("kubectl-getvpn {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -121,7 +121,7 @@ fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
                 node
             };
             node_control::kill(&lab, &node, !gracefully)?;
-            println!("{node} is gone");
+            say!("{node} is gone");
             Ok(ExitCode::SUCCESS)
         }
         LabCommand::Partition { which, node, from } => {
@@ -137,7 +137,7 @@ fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
                 Some(node) => node_control::heal(&mut lab, &node)?,
                 None => node_control::heal_all(&mut lab)?,
             }
-            println!("healed");
+            say!("healed");
             Ok(ExitCode::SUCCESS)
         }
         LabCommand::Rekey {
@@ -147,7 +147,7 @@ fn lab(command: LabCommand) -> Result<ExitCode, LabError> {
         } => rekey(&open(&which)?, group, replace),
         LabCommand::Evict { which, member } => evict(&open(&which)?, &member),
         LabCommand::Logs { which, node, tail } => {
-            print!("{}", open(&which)?.node(&node)?.log_tail(tail));
+            say_text!("{}", open(&which)?.node(&node)?.log_tail(tail));
             Ok(ExitCode::SUCCESS)
         }
         LabCommand::Down { which, all } => take_down(&which, all),
@@ -197,7 +197,7 @@ fn take_down(which: &Which, all: bool) -> Result<ExitCode, LabError> {
         (None, true) => down::remaining(),
         (None, false) => match down::remaining().as_slice() {
             [] => {
-                println!("no lab is up");
+                say!("no lab is up");
                 return Ok(ExitCode::SUCCESS);
             }
             [only] => vec![only.clone()],
@@ -212,7 +212,7 @@ fn take_down(which: &Which, all: bool) -> Result<ExitCode, LabError> {
     };
     for name in names {
         let existed = down::down(&name)?;
-        println!(
+        say!(
             "lab `{}` {}",
             name.as_str(),
             if existed { "is gone" } else { "was not up" }
@@ -228,13 +228,13 @@ fn ping(lab: &Lab, nodes: &[String], ipv6: bool, wait: u32) -> Result<ExitCode, 
         _ => ping::all_pairs(lab),
     };
     let silent = ping::unanswered(&pairs, ipv6, wait)?;
-    println!(
+    say!(
         "{} of {} pings answered",
         pairs.len() - silent.len(),
         pairs.len()
     );
     for (from, to) in &silent {
-        println!("  no answer: {} -> {}", from.name, to.name);
+        say!("  no answer: {} -> {}", from.name, to.name);
     }
     Ok(if silent.is_empty() {
         ExitCode::SUCCESS
@@ -331,7 +331,7 @@ fn capture(
             .map_err(LabError::file("write", &recording.path))?;
     }
     let report = audit.report(dropped);
-    show::capture(&report);
+    show::capture(&report)?;
     Ok(verdict(&report))
 }
 
@@ -350,7 +350,7 @@ fn partition(lab: &Lab, node: &str, from: Option<&str>) -> Result<ExitCode, LabE
         None => Cut::Node(node),
     };
     network::partition(lab.lab_name(), cut)?;
-    println!(
+    say!(
         "{node} is cut from {}; join it with `lab heal {node}`",
         from.unwrap_or("all others")
     );
@@ -376,15 +376,21 @@ fn rekey(lab: &Lab, group: Option<String>, replace: bool) -> Result<ExitCode, La
     let accepted = Admin::new(lab.lab_name())?.group_call(lab, &group, async |client| {
         client.rekey(&group, &request).await
     })?;
-    println!(
+    say!(
         "rekey of {group} is committed (generation {}); it goes to {} members",
-        accepted.generation, accepted.members
+        accepted.generation,
+        accepted.members
     );
     Ok(ExitCode::SUCCESS)
 }
 
 fn evict(lab: &Lab, member: &str) -> Result<ExitCode, LabError> {
     let node = lab.node(member)?;
+    if node.role != NodeRole::Member {
+        return Err(LabError::Usage(format!(
+            "{member} is a key server; only members are evicted"
+        )));
+    }
     let request = EvictRequest {
         member: node.identity.clone(),
     };
@@ -393,13 +399,10 @@ fn evict(lab: &Lab, member: &str) -> Result<ExitCode, LabError> {
         let accepted = admin.group_call(lab, group, async |client| {
             client.evict(group, &request).await
         })?;
-        println!(
+        say!(
             "{member} is evicted from {group}; {} members get new keys",
             accepted.members
         );
     }
-    std::io::stdout()
-        .flush()
-        .map_err(LabError::file("write", Path::new("standard output")))?;
     Ok(ExitCode::SUCCESS)
 }

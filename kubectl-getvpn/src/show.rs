@@ -22,11 +22,11 @@ pub(crate) fn status(lab: &Lab, output: Output) -> Result<(), LabError> {
     let members: Vec<Value> = lab.members().map(member).collect();
     let all = json!({ "lab": lab.name, "keyServers": key_servers, "members": members });
     match output {
-        Output::Json => println!("{all:#}"),
-        Output::Yaml => print!("{}", serde_saphyr::to_string(&all).unwrap_or_default()),
+        Output::Json => say!("{all:#}"),
+        Output::Yaml => say_text!("{}", serde_saphyr::to_string(&all).unwrap_or_default()),
         Output::Table | Output::Wide => {
-            println!("{}", key_server_table(&key_servers));
-            println!("{}", member_table(&members, output == Output::Wide));
+            say!("{}", key_server_table(&key_servers));
+            say!("{}", member_table(&members, output == Output::Wide));
         }
     }
     Ok(())
@@ -70,6 +70,14 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// The sum of an object's numbers.
+fn sum(counters: &Value) -> u64 {
+    let counters = counters.as_object();
+    counters.map_or(0, |counters| {
+        counters.values().filter_map(Value::as_u64).sum()
+    })
+}
+
 fn key_server_table(key_servers: &[Value]) -> String {
     let mut rows = String::from("KEY SERVER\tROLE\tPRIORITY\tTERM\tAPPLIED\tMEMBERS\tNEXT REKEY\n");
     for server in key_servers {
@@ -102,15 +110,14 @@ fn key_server_table(key_servers: &[Value]) -> String {
 
 fn member_table(members: &[Value], wide: bool) -> String {
     let mut rows = String::from(
-        "MEMBER\tADDRESS\tGROUP\tREGISTERED\tKEY SERVER\tSENDER-ID\tSENT\tRECEIVED\tDROPS",
+        "MEMBER\tADDRESS\tGROUP\tREGISTERED\tKEY SERVER\tSENDER-ID\tSENT\tRECEIVED\tDROPS\tCLEAR DROPPED",
     );
     rows.push_str(if wide { "\tTRAFFIC KEYS\n" } else { "\n" });
     for member in members {
         let status = &member["status"];
-        let drops: u64 = status["drops"]
-            .as_object()
-            .map(|drops| drops.values().filter_map(Value::as_u64).sum())
-            .unwrap_or_default();
+        // What the data path dropped, by cause, and what the kernel's rules dropped for being in clear.
+        let drops = sum(&status["drops"]);
+        let clear = sum(&status["guard"]["drops"]);
         let groups = status["groups"]
             .as_array()
             .cloned()
@@ -122,7 +129,7 @@ fn member_table(members: &[Value], wide: bool) -> String {
                 _ => "no",
             };
             rows.push_str(&format!(
-                "{}\t{}\t{}\t{registered}\t{}\t{}\t{}\t{}\t{drops}",
+                "{}\t{}\t{}\t{registered}\t{}\t{}\t{}\t{}\t{drops}\t{clear}",
                 text(&member["name"]),
                 text(&member["address"]),
                 text(&group["groupID"]),
@@ -162,7 +169,7 @@ fn aligned(rows: &str) -> String {
 }
 
 /// Shows what a capture found.
-pub(crate) fn capture(report: &AuditReport) {
+pub(crate) fn capture(report: &AuditReport) -> Result<(), LabError> {
     let lines = [
         ("packets", report.packets),
         ("ESP in UDP", report.esp_in_udp),
@@ -177,11 +184,15 @@ pub(crate) fn capture(report: &AuditReport) {
     for (name, count) in lines {
         rows.push_str(&format!("{name}\t{count}\n"));
     }
-    print!("{}", aligned(&rows));
+    say_text!("{}", aligned(&rows));
     for flow in &report.clear_flows {
-        println!(
+        say!(
             "  in clear: protocol {} {} -> {} {:?}",
-            flow.protocol, flow.source, flow.destination, flow.ports
+            flow.protocol,
+            flow.source,
+            flow.destination,
+            flow.ports
         );
     }
+    Ok(())
 }

@@ -80,6 +80,21 @@ fn completion_knows_every_command_but_not_the_hidden_one() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut plugin = Command::new(PLUGIN)
+        .arg("version")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the plugin runs");
+    drop(plugin.stdout.take());
+    let output = plugin.wait_with_output().expect("it ends");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert!(errors.is_empty(), "{errors}");
+}
+
+#[test]
 fn a_wrong_command_line_is_a_usage_error() {
     for arguments in [
         &["lab"][..],

@@ -27,6 +27,9 @@ use crate::status::{GroupStatus, MemberRow, ServerStatus, SigningKeyStatus};
 
 /// Largest answer that is read.
 const MAXIMUM_ANSWER_OCTETS: usize = 64 << 20;
+/// How long connection and TLS handshake may take unless told otherwise. Nothing was sent before they are done, so
+/// the next address is tried; a key server that was cut off does not use up the time of the whole request.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Most times a request is passed on to another key server.
 const MAXIMUM_REDIRECTS: usize = 4;
 
@@ -37,6 +40,7 @@ pub struct Client {
     tls: Arc<rustls::ClientConfig>,
     server_name: Option<ServerName<'static>>,
     timeout: Duration,
+    connect_timeout: Duration,
 }
 
 impl Client {
@@ -47,6 +51,7 @@ impl Client {
             tls,
             server_name: None,
             timeout: Duration::from_secs(10),
+            connect_timeout: CONNECT_LIMIT,
         }
     }
 
@@ -61,6 +66,13 @@ impl Client {
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Limits connection and TLS handshake, each, to `timeout` (2 s unless told).
+    #[must_use]
+    pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
         self
     }
 
@@ -291,14 +303,14 @@ impl Client {
             address: address.to_owned(),
             source,
         };
-        let tcp = TcpStream::connect(address)
+        let tcp = within(self.connect_timeout, TcpStream::connect(address))
             .await
             .map_err(|source| ClientError::Connect {
                 address: address.to_owned(),
                 source,
             })?;
-        let tls = TlsConnector::from(self.tls.clone())
-            .connect(name, tcp)
+        let handshake = TlsConnector::from(self.tls.clone()).connect(name, tcp);
+        let tls = within(self.connect_timeout, handshake)
             .await
             .map_err(|source| ClientError::Tls {
                 address: address.to_owned(),
@@ -341,6 +353,16 @@ impl Client {
     }
 }
 
+/// The result of `work`, or that it took too long.
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = std::io::Result<T>>,
+) -> std::io::Result<T> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+}
+
 /// Whether a refusal says that another key server may still do it.
 fn not_done(error: &ClientError) -> bool {
     matches!(error, ClientError::Refused { body, .. } if matches!(body.code, ErrorCode::NotPrimary | ErrorCode::NoQuorum))
@@ -370,3 +392,6 @@ fn read_answer<A: DeserializeOwned>(
         body,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyserver_api::client::{Client, ClientError};
+use keyserver_api::error::ErrorCode;
 use keyserver_api::status::ServerStatus;
 use runtime::tls::{self, TlsFiles};
 
@@ -11,9 +12,13 @@ use super::error::LabError;
 use super::name::LabName;
 use super::namespace;
 use super::state::{Lab, Node};
+use super::wait::{self, Look};
 
 /// How long one request may take unless told otherwise.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a request waits for a primary while one is being elected.
+const ELECTION_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a question about a key server's state may take.
 const STATUS_LIMIT: Duration = Duration::from_secs(2);
@@ -116,13 +121,14 @@ impl Admin {
     }
 
     /// Runs one request for a group against its key servers, the primary found by the client.
+    /// While there is none the request, which then did nothing, is made again.
     ///
     /// # Errors
     /// [`LabError::Admin`], or [`LabError::Usage`] when the lab has no such group.
     pub fn group_call<T, W>(&self, lab: &Lab, group: &str, request: W) -> Result<T, LabError>
     where
         T: Send,
-        W: AsyncFnOnce(&Client) -> Result<T, ClientError> + Send,
+        W: AsyncFn(&Client) -> Result<T, ClientError> + Sync,
     {
         let names = lab
             .groups
@@ -130,11 +136,42 @@ impl Admin {
             .find(|candidate| candidate.policy.name == group)
             .map(|candidate| &candidate.key_servers)
             .ok_or_else(|| LabError::Usage(format!("lab `{}` has no group `{group}`", lab.name)))?;
-        let key_servers: Vec<&Node> = lab
+        let running: Vec<&Node> = lab
             .key_servers()
             .filter(|node| names.contains(&node.name) && node.is_running())
             .collect();
-        self.call(&key_servers, REQUEST_LIMIT, request)
+        if running.is_empty() {
+            return Err(LabError::Usage(format!(
+                "no key server of group `{group}` runs: start them with `lab heal`"
+            )));
+        }
+        wait::until("a primary key server", ELECTION_LIMIT, || {
+            match self.attempt(&running, REQUEST_LIMIT, async |client| {
+                request(client).await
+            })? {
+                Ok(answer) => Ok(Look::Done(answer)),
+                Err(error) if did_nothing(&error) => Ok(Look::NotYet(chain(&error))),
+                Err(error) => Err(LabError::Admin {
+                    node: names.join(", "),
+                    message: chain(&error),
+                }),
+            }
+        })
+    }
+}
+
+/// Whether the request reached no key server that could do it.
+fn did_nothing(error: &ClientError) -> bool {
+    match error {
+        ClientError::Connect { .. } | ClientError::Tls { .. } => true,
+        ClientError::Refused { body, .. } => {
+            matches!(body.code, ErrorCode::NotPrimary | ErrorCode::NoQuorum)
+        }
+        ClientError::NoAddress
+        | ClientError::Address { .. }
+        | ClientError::Http { .. }
+        | ClientError::TimedOut { .. }
+        | ClientError::Answer { .. } => false,
     }
 }
 

@@ -114,6 +114,9 @@ pub enum LabError {
         /// Why not.
         message: String,
     },
+    /// Standard output could not be written to.
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] std::io::Error),
     /// Everything ran, and a check found what must not be.
     #[error("{0}")]
     ChecksFailed(String),
@@ -137,7 +140,8 @@ impl LabError {
             | Self::Deadline { .. }
             | Self::Admin { .. }
             | Self::Control { .. }
-            | Self::Provision { .. } => 1,
+            | Self::Provision { .. }
+            | Self::Output(_) => 1,
             Self::ChecksFailed(_) => 3,
         }
     }

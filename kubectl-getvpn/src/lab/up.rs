@@ -127,6 +127,7 @@ fn build(
     for group in &lab.groups {
         wait_primary(&lab, &admin, group, progress)?;
         push_policy(&lab, &admin, group, progress)?;
+        wait_keys(&lab, &admin, group, progress)?;
     }
     start_all(&mut lab, NodeRole::Member)?;
     wait_members(&lab, progress)?;
@@ -249,6 +250,33 @@ fn push_policy(
         }
     })?;
     progress.done(&format!("accepted, revision {}", accepted.policy_revision));
+    Ok(())
+}
+
+/// Members that come before the first keys are made would be sent away and come again later.
+fn wait_keys(
+    lab: &Lab,
+    admin: &Admin,
+    group: &Group,
+    progress: &mut Progress,
+) -> Result<(), LabError> {
+    let name = &group.policy.name;
+    progress.begin(&format!("keys of {name}"));
+    let servers = servers_of(lab, group);
+    let keys = wait::until("the first keys", POLICY_LIMIT, || {
+        wait::all_running(servers.iter().copied(), "the keys were being made")?;
+        let status = admin.attempt(&servers, PUSH_LIMIT, async |client| {
+            client.group(name).await
+        })?;
+        Ok(match status {
+            Ok(status) if status.traffic_keys.is_empty() => {
+                Look::NotYet("there are none yet".to_owned())
+            }
+            Ok(status) => Look::Done(status.traffic_keys.len()),
+            Err(error) => Look::NotYet(admin::chain(&error)),
+        })
+    })?;
+    progress.done(&format!("made: {keys} traffic keys"));
     Ok(())
 }
 
