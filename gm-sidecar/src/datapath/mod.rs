@@ -6,6 +6,7 @@
 
 mod aead;
 mod config;
+mod delivery;
 mod handle;
 mod receiving;
 mod sending;

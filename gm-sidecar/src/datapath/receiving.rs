@@ -1,23 +1,24 @@
 //! The receiving thread: wire to TUN.
+//!
+//! What waits on a socket is received side by side into one buffer, opened there, and written to
+//! the TUN from there: neighbours of a flow can be joined whether they came as one train or apart.
 
-use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use gm_core::DropReason;
 use gm_core::data_plane::{Encapsulation, Family};
-use gm_core::ip::coalesce::{self, Accepts, MAX_SEGMENTS};
+use gm_core::ip::coalesce::Accepts;
 use gm_core::ip::header::Header;
 use gm_core::sad::{Inbound, Installed, Outer};
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::uio::writev;
 use tokio::sync::mpsc;
 
+use super::delivery::deliver;
 use super::handle::{IkeDatagram, UnknownSpi};
 use super::shared::{Shared, Side};
 use super::sockets::Sockets;
@@ -25,7 +26,12 @@ use super::sys::{self, Received};
 
 /// Octets of one receive: the largest datagram, or as many as the kernel joins.
 const RECEIVE: usize = 65_536;
-/// Receives before the thread looks at its other sockets.
+/// Octets of smaller datagrams gathered before they are delivered. A full train leaves no room for
+/// another, so that the buffer stays in the processor's cache.
+const GATHER: usize = 49_152;
+/// Packets gathered at most, but for the last train.
+const MOST_PACKETS: usize = 256;
+/// Deliveries before the thread looks at its other sockets.
 const BATCH: usize = 32;
 /// Reports of unknown SPIs are spoofable, so they are rare.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -44,6 +50,13 @@ pub(super) struct Receiver {
     pub(super) ike: mpsc::Sender<IkeDatagram>,
 }
 
+/// What the thread works in; allocated once.
+struct Room {
+    buffer: Vec<u8>,
+    /// Places of inner packets in `buffer`.
+    inner: Vec<Range<usize>>,
+}
+
 /// What one batch works with.
 struct Batch<'a> {
     installed: &'a Installed,
@@ -57,20 +70,12 @@ struct Batch<'a> {
 impl Receiver {
     /// Runs until the owner stops the packet path.
     pub(super) fn run(&self) {
-        let mut buffer = vec![0; RECEIVE];
-        let mut accepts = self.accepts;
+        let mut room = Room {
+            buffer: vec![0; RECEIVE + GATHER],
+            inner: Vec::with_capacity(2 * MOST_PACKETS),
+        };
         let mut last_report = None;
         let mut generation = 0;
-        while !self.shared.stopping() {
-            self.wait();
-            let mut more = true;
-            while more && !self.shared.stopping() {
-                more = self.batch(&mut buffer, &mut accepts, &mut last_report, &mut generation);
-            }
-        }
-    }
-
-    fn wait(&self) {
         let mut sources: Vec<PollFd<'_>> = self
             .sockets
             .receivers()
@@ -80,15 +85,20 @@ impl Receiver {
             self.shared.wake(Side::In).as_fd(),
             PollFlags::POLLIN,
         ));
-        // An interrupted wait is a wait that ended.
-        let _ = poll(&mut sources, PollTimeout::NONE);
+        while !self.shared.stopping() {
+            // An interrupted wait is a wait that ended.
+            let _ = poll(&mut sources, PollTimeout::NONE);
+            let mut more = true;
+            while more && !self.shared.stopping() {
+                more = self.batch(&mut room, &mut last_report, &mut generation);
+            }
+        }
     }
 
     /// Receives from every socket until it is empty or has had its share; `false` when nothing waits.
     fn batch(
         &self,
-        buffer: &mut [u8],
-        accepts: &mut Accepts,
+        room: &mut Room,
         last_report: &mut Option<Instant>,
         generation: &mut u64,
     ) -> bool {
@@ -113,17 +123,10 @@ impl Receiver {
         let mut more = false;
         for (socket, family, encapsulation) in self.sockets.receivers() {
             let mut share = BATCH;
-            while share > 0 {
+            while share > 0
+                && self.gather(&mut batch, room, socket.as_raw_fd(), family, encapsulation)
+            {
                 share -= 1;
-                match sys::receive(socket.as_raw_fd(), buffer) {
-                    Ok(received) => {
-                        self.datagram(&mut batch, accepts, family, encapsulation, received, buffer)
-                    }
-                    // A full share means that more may wait; an error that nothing does, or that an ICMP error of an
-                    // earlier packet was reported here and is gone now.
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                    Err(_) => {}
-                }
             }
             more |= share == 0;
         }
@@ -140,14 +143,54 @@ impl Receiver {
         more
     }
 
+    /// Receives until the socket is empty or the room is full, and delivers; `false` when it is empty.
+    fn gather(
+        &self,
+        batch: &mut Batch<'_>,
+        room: &mut Room,
+        socket: RawFd,
+        family: Family,
+        encapsulation: Encapsulation,
+    ) -> bool {
+        room.inner.clear();
+        let mut used = 0;
+        let mut more = true;
+        while used <= GATHER && room.inner.len() < MOST_PACKETS {
+            let Some(free) = room.buffer.get_mut(used..) else {
+                break;
+            };
+            match sys::receive(socket, free) {
+                Ok(received) => {
+                    self.datagram(batch, family, encapsulation, &received, used, room);
+                    used += received.length.next_multiple_of(8);
+                }
+                // Nothing waits; or an error of an earlier packet was reported here and is gone now.
+                Err(_) => {
+                    more = false;
+                    break;
+                }
+            }
+        }
+        let delivered = deliver(&self.tun, self.accepts, &room.buffer, &room.inner);
+        batch.packets += delivered.packets;
+        batch.octets += delivered.octets;
+        if delivered.refused > 0 {
+            self.shared
+                .drops
+                .add(DropReason::TunWriteFailed, delivered.refused);
+        }
+        more
+    }
+
+    /// Opens the packets of one datagram or train, received at `start`.
     fn datagram(
         &self,
         batch: &mut Batch<'_>,
-        accepts: &mut Accepts,
         family: Family,
         encapsulation: Encapsulation,
-        received: Received,
-        buffer: &mut [u8],
+        received: &Received,
+        start: usize,
+        room: &mut Room,
     ) {
         if received.truncated {
             self.shared.drops.add(DropReason::ReceiveTruncated, 1);
@@ -159,37 +202,25 @@ impl Receiver {
             traffic_class: received.traffic_class,
             encapsulation,
         };
-        let mut start = 0;
+        let end = start + received.length;
+        let mut at = start;
         if encapsulation == Encapsulation::Raw && family == Family::V4 {
             // The kernel hands over the IPv4 header as well.
-            let Some(Ok(header)) = buffer.get(..received.length).map(Header::parse) else {
+            let Some(Ok(header)) = room.buffer.get(start..end).map(Header::parse) else {
                 self.shared.drops.add(DropReason::EspMalformed, 1);
                 return;
             };
             outer.destination = header.destination;
             outer.traffic_class = header.traffic_class;
-            start = header.header_length;
+            at += header.header_length;
         }
-        let segment = if start == 0 {
-            received.segment
-        } else {
-            received.length
-        };
-        let mut inner: [Range<usize>; MAX_SEGMENTS] = std::array::from_fn(|_| 0..0);
-        let mut count = 0;
-        while start < received.length {
-            let end = (start + segment).min(received.length);
-            if let Some(place) = self.packet(batch, &outer, &received, start..end, buffer) {
-                inner[count] = place;
-                count += 1;
+        while at < end {
+            let next = (at + received.segment).min(end);
+            if let Some(place) = self.packet(batch, &outer, received, at..next, &mut room.buffer) {
+                room.inner.push(place);
             }
-            start = end;
-            if count == MAX_SEGMENTS {
-                self.deliver(batch, accepts, &inner, buffer);
-                count = 0;
-            }
+            at = next;
         }
-        self.deliver(batch, accepts, &inner[..count], buffer);
     }
 
     /// Opens one packet; where its inner packet lies when it may pass.
@@ -248,47 +279,6 @@ impl Receiver {
         };
         if self.ike.try_send(datagram).is_err() {
             self.shared.drops.add(DropReason::IkeDatagram, 1);
-        }
-    }
-
-    /// Writes inner packets to the TUN, joined where the kernel takes that.
-    fn deliver(
-        &self,
-        batch: &mut Batch<'_>,
-        accepts: &mut Accepts,
-        packets: &[Range<usize>],
-        buffer: &[u8],
-    ) {
-        let mut rest = packets;
-        while !rest.is_empty() {
-            let run = coalesce::next_run(buffer, rest, *accepts);
-            let (now, later) = rest.split_at(run.packets.clamp(1, rest.len()));
-            rest = later;
-            let mut parts = [IoSlice::new(&[]); MAX_SEGMENTS + 1];
-            parts[0] = IoSlice::new(run.head());
-            let mut octets = 0;
-            for (part, place) in parts.iter_mut().skip(1).zip(now) {
-                let payload = buffer
-                    .get(place.start + run.skip..place.end)
-                    .unwrap_or_default();
-                *part = IoSlice::new(payload);
-                octets += place.len() as u64;
-            }
-            match writev(&self.tun, &parts[..=now.len()]) {
-                Ok(_) => {
-                    batch.packets += now.len() as u64;
-                    batch.octets += octets;
-                }
-                // The kernel does not take this kind of super-packet after all.
-                Err(Errno::EINVAL) if now.len() > 1 => {
-                    *accepts = Accepts::default();
-                    self.deliver(batch, accepts, now, buffer);
-                }
-                Err(_) => self
-                    .shared
-                    .drops
-                    .add(DropReason::TunWriteFailed, now.len() as u64),
-            }
         }
     }
 }

@@ -36,7 +36,7 @@ impl Sender {
             self.udp_port,
             self.multicast_interface,
         );
-        let mut outbound = Outbound::new(Arc::clone(&self.shared.drops));
+        let mut outbound = Outbound::new(Arc::clone(&self.shared.drops), self.sockets.spreads());
         let mut buffer = vec![0; READ];
         while !self.shared.stopping() {
             self.wait();

@@ -77,21 +77,27 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// The socket for a train: flows are spread over the source ports, a flow keeps its own.
+    /// How many source ports flows are spread over.
+    pub(super) fn spreads(&self) -> u32 {
+        let most = self.udp.iter().map(Vec::len).max().unwrap_or(0);
+        u32::try_from(most).unwrap_or(u32::MAX)
+    }
+
+    /// The socket for a train. Where one version has fewer source ports, its first serves the rest.
     pub(super) fn sender(
         &self,
         family: Family,
         encapsulation: Encapsulation,
-        flow_hash: u64,
+        spread: u32,
     ) -> Option<&Socket> {
         match encapsulation {
             Encapsulation::Raw => self.raw[index(family)].as_ref(),
             Encapsulation::Udp => {
                 let sockets = &self.udp[index(family)];
-                let count = u64::try_from(sockets.len())
+                usize::try_from(spread)
                     .ok()
-                    .filter(|count| *count > 0)?;
-                sockets.get(usize::try_from((flow_hash >> 16) % count).unwrap_or(0))
+                    .and_then(|at| sockets.get(at))
+                    .or(sockets.first())
             }
         }
     }

@@ -11,13 +11,17 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use gm_core::ip::coalesce::Accepts;
 use gm_core::ip::virtio;
+use gm_core::sad::MOST_SEGMENTS;
 
 /// Octets of control data: two addresses' worth of packet information and three integers, with room to spare.
 const CONTROL: usize = 256;
 
 /// Control data; the kernel wants it aligned like a `cmsghdr`.
 #[repr(C, align(8))]
-struct Control([u8; CONTROL]);
+struct Control {
+    room: [u8; CONTROL],
+    used: usize,
+}
 
 /// Creates a TUN device with a virtio header before each packet and as much offload as the kernel grants.
 ///
@@ -177,86 +181,134 @@ pub(super) struct Marks {
 /// The kernel's answer.
 pub(super) fn send(socket: RawFd, to: SocketAddr, marks: &Marks, octets: &[u8]) -> io::Result<()> {
     let address = socket2::SockAddr::from(to);
-    let mut control = Control([0; CONTROL]);
-    let mut part = libc::iovec {
-        iov_base: octets.as_ptr().cast_mut().cast(),
-        iov_len: octets.len(),
-    };
-    // SAFETY: a msghdr is plain data for which all zeros is a value.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    message.msg_name = address.as_ptr().cast_mut().cast();
-    message.msg_namelen = address.len();
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = CONTROL;
-    let mut writer = ControlWriter {
-        message: &mut message,
-        used: 0,
-    };
-    match marks.source {
-        IpAddr::V4(source) => {
-            writer.push(
-                libc::IPPROTO_IP,
-                libc::IP_PKTINFO,
-                &libc::in_pktinfo {
-                    ipi_ifindex: marks.interface.cast_signed(),
-                    ipi_spec_dst: libc::in_addr {
-                        s_addr: u32::from_ne_bytes(source.octets()),
-                    },
-                    ipi_addr: libc::in_addr { s_addr: 0 },
-                },
-            );
-            writer.push(
-                libc::IPPROTO_IP,
-                libc::IP_TOS,
-                &libc::c_int::from(marks.traffic_class),
-            );
-            writer.push(
-                libc::IPPROTO_IP,
-                libc::IP_TTL,
-                &libc::c_int::from(marks.hop_limit.max(1)),
-            );
-        }
-        IpAddr::V6(source) => {
-            writer.push(
-                libc::IPPROTO_IPV6,
-                libc::IPV6_PKTINFO,
-                &libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr {
-                        s6_addr: source.octets(),
-                    },
-                    ipi6_ifindex: marks.interface,
-                },
-            );
-            writer.push(
-                libc::IPPROTO_IPV6,
-                libc::IPV6_TCLASS,
-                &libc::c_int::from(marks.traffic_class),
-            );
-            writer.push(
-                libc::IPPROTO_IPV6,
-                libc::IPV6_HOPLIMIT,
-                &libc::c_int::from(marks.hop_limit.max(1)),
-            );
-        }
-    }
-    if let Some(segment) = marks.segment {
-        writer.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment);
-    }
-    let used = writer.used;
-    message.msg_controllen = used;
+    let mut control = Control::of(marks);
+    let mut part = part(octets);
+    let message = outgoing(&address, &mut control, &mut part);
     // SAFETY: name, iovec and control data outlive the call and have the lengths given; the kernel only reads them.
     check_size(unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL) }).map(drop)
 }
 
-/// Writes control messages one after the other.
-struct ControlWriter<'m> {
-    message: &'m mut libc::msghdr,
-    used: usize,
+/// Sends the packets of a train, each of `segment` octets but perhaps the last, as datagrams of
+/// their own with as few system calls as possible.
+///
+/// # Errors
+/// The kernel's answer to the first one it refuses; those before are sent.
+pub(super) fn send_each(
+    socket: RawFd,
+    to: SocketAddr,
+    marks: &Marks,
+    train: &[u8],
+    segment: usize,
+) -> io::Result<()> {
+    let address = socket2::SockAddr::from(to);
+    let mut control = Control::of(&Marks {
+        segment: None,
+        ..*marks
+    });
+    for some in train.chunks(segment.max(1) * MOST_SEGMENTS) {
+        let mut parts = [part(&[]); MOST_SEGMENTS];
+        let count = some.len().div_ceil(segment.max(1));
+        // SAFETY: an mmsghdr is plain data for which all zeros is a value.
+        let mut messages: [libc::mmsghdr; MOST_SEGMENTS] = unsafe { zeroed() };
+        for ((message, part_of), packet) in messages
+            .iter_mut()
+            .zip(&mut parts)
+            .zip(some.chunks(segment.max(1)))
+        {
+            *part_of = part(packet);
+            message.msg_hdr = outgoing(&address, &mut control, part_of);
+        }
+        let mut rest = messages.get_mut(..count).unwrap_or_default();
+        while !rest.is_empty() {
+            // SAFETY: each message points to the one name, the one control data and its own iovec, which all outlive
+            // the call; the kernel reads those and writes only `msg_len`, and the count is that of the slice.
+            let sent = unsafe {
+                libc::sendmmsg(
+                    socket,
+                    rest.as_mut_ptr(),
+                    rest.len() as libc::c_uint,
+                    libc::MSG_NOSIGNAL,
+                )
+            };
+            let sent = usize::try_from(sent).map_err(|_| io::Error::last_os_error())?;
+            rest = rest.get_mut(sent.max(1)..).unwrap_or_default();
+        }
+    }
+    Ok(())
 }
 
-impl ControlWriter<'_> {
+fn part(octets: &[u8]) -> libc::iovec {
+    libc::iovec {
+        iov_base: octets.as_ptr().cast_mut().cast(),
+        iov_len: octets.len(),
+    }
+}
+
+/// A message that points to its arguments: they must outlive its use.
+fn outgoing(
+    address: &socket2::SockAddr,
+    control: &mut Control,
+    part: &mut libc::iovec,
+) -> libc::msghdr {
+    // SAFETY: a msghdr is plain data for which all zeros is a value.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_name = address.as_ptr().cast_mut().cast();
+    message.msg_namelen = address.len();
+    message.msg_iov = part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.room.as_mut_ptr().cast();
+    message.msg_controllen = control.used;
+    message
+}
+
+impl Control {
+    /// What an outgoing message says about its outer header.
+    fn of(marks: &Marks) -> Self {
+        let mut control = Self {
+            room: [0; CONTROL],
+            used: 0,
+        };
+        let class = libc::c_int::from(marks.traffic_class);
+        let hops = libc::c_int::from(marks.hop_limit.max(1));
+        match marks.source {
+            IpAddr::V4(source) => {
+                let source = libc::in_addr {
+                    s_addr: u32::from_ne_bytes(source.octets()),
+                };
+                control.push(
+                    libc::IPPROTO_IP,
+                    libc::IP_PKTINFO,
+                    &libc::in_pktinfo {
+                        ipi_ifindex: marks.interface.cast_signed(),
+                        ipi_spec_dst: source,
+                        ipi_addr: libc::in_addr { s_addr: 0 },
+                    },
+                );
+                control.push(libc::IPPROTO_IP, libc::IP_TOS, &class);
+                control.push(libc::IPPROTO_IP, libc::IP_TTL, &hops);
+            }
+            IpAddr::V6(source) => {
+                let source = libc::in6_addr {
+                    s6_addr: source.octets(),
+                };
+                control.push(
+                    libc::IPPROTO_IPV6,
+                    libc::IPV6_PKTINFO,
+                    &libc::in6_pktinfo {
+                        ipi6_addr: source,
+                        ipi6_ifindex: marks.interface,
+                    },
+                );
+                control.push(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &class);
+                control.push(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &hops);
+            }
+        }
+        if let Some(segment) = marks.segment {
+            control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment);
+        }
+        control
+    }
+
     /// Appends one message. Its types are plain C structures and integers.
     fn push<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, value: &T) {
         let size = size_of::<T>() as libc::c_uint;
@@ -271,10 +323,10 @@ impl ControlWriter<'_> {
             self.used + space <= CONTROL,
             "the room was counted for all control messages"
         );
-        // SAFETY: `used` stays inside the control buffer (asserted above) and is a multiple of the alignment, because
-        // CMSG_SPACE rounds up; the value is written behind the header, inside the space just checked.
+        // SAFETY: `used` stays inside the room (asserted above) and is a multiple of the alignment the room has,
+        // because CMSG_SPACE rounds up; the value is written behind the header, inside the space just checked.
         unsafe {
-            let header: *mut libc::cmsghdr = self.message.msg_control.byte_add(self.used).cast();
+            let header: *mut libc::cmsghdr = self.room.as_mut_ptr().byte_add(self.used).cast();
             (*header).cmsg_level = level;
             (*header).cmsg_type = kind;
             (*header).cmsg_len = length as _;
@@ -307,7 +359,10 @@ pub(super) fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Received> 
     // SAFETY: both are plain data for which all zeros is a value.
     let (mut name, mut message): (libc::sockaddr_storage, libc::msghdr) =
         unsafe { (zeroed(), zeroed()) };
-    let mut control = Control([0; CONTROL]);
+    let mut control = Control {
+        room: [0; CONTROL],
+        used: CONTROL,
+    };
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -316,8 +371,8 @@ pub(super) fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Received> 
     message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
-    message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = CONTROL;
+    message.msg_control = control.room.as_mut_ptr().cast();
+    message.msg_controllen = control.used;
     // SAFETY: all parts outlive the call and have the lengths given.
     let length =
         check_size(unsafe { libc::recvmsg(socket, &raw mut message, libc::MSG_DONTWAIT) })?;

@@ -38,31 +38,14 @@ impl<'a> Wire<'a> {
         }
     }
 
-    fn send_one_by_one(
-        &self,
-        socket: i32,
-        to: SocketAddr,
-        marks: Marks,
-        train: &[u8],
-        segment: usize,
-    ) -> io::Result<()> {
-        let marks = Marks {
-            segment: None,
-            ..marks
-        };
-        train
-            .chunks(segment)
-            .try_for_each(|packet| sys::send(socket, to, &marks, packet))
-    }
-
     fn try_send(&self, route: &Route, train: &[u8], segment: usize) -> io::Result<()> {
         let socket = self
             .sockets
-            .sender(route.family, route.encapsulation, route.flow_hash)
+            .sender(route.family, route.encapsulation, route.spread)
             .ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?
             .as_raw_fd();
         let multicast = route.destination.is_multicast();
-        let mut marks = Marks {
+        let marks = Marks {
             source: route.source,
             traffic_class: route.traffic_class,
             hop_limit: route.hop_limit,
@@ -73,26 +56,48 @@ impl<'a> Wire<'a> {
                 0
             },
         };
-        if route.encapsulation == Encapsulation::Raw {
-            let to = SocketAddr::new(route.destination, 0);
-            return self.send_one_by_one(socket, to, marks, train, segment);
+        let port = match route.encapsulation {
+            Encapsulation::Udp => self.udp_port,
+            Encapsulation::Raw => 0,
+        };
+        let to = SocketAddr::new(route.destination, port);
+        if route.in_fragments {
+            return self.send_in_fragments(socket, to, &marks, train);
         }
-        let to = SocketAddr::new(route.destination, self.udp_port);
         if train.len() <= segment {
             return sys::send(socket, to, &marks, train);
         }
-        if !self.segmentation.get() {
-            return self.send_one_by_one(socket, to, marks, train, segment);
+        if route.encapsulation == Encapsulation::Raw || !self.segmentation.get() {
+            return sys::send_each(socket, to, &marks, train, segment);
         }
-        marks.segment = u16::try_from(segment).ok();
-        match sys::send(socket, to, &marks, train) {
+        let in_segments = Marks {
+            segment: u16::try_from(segment).ok(),
+            ..marks
+        };
+        match sys::send(socket, to, &in_segments, train) {
             // The egress device has no checksum offload, or the kernel no UDP_SEGMENT.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EOPNOTSUPP)) => {
                 self.segmentation.set(false);
-                self.send_one_by_one(socket, to, marks, train, segment)
+                sys::send_each(socket, to, &marks, train, segment)
             }
             sent => sent,
         }
+    }
+
+    /// Lets the kernel cut one outer packet; only for IPv6 packets of the size that always passes.
+    fn send_in_fragments(
+        &self,
+        socket: i32,
+        to: SocketAddr,
+        marks: &Marks,
+        packet: &[u8],
+    ) -> io::Result<()> {
+        let discover =
+            |how| sys::set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, how);
+        discover(libc::IPV6_PMTUDISC_WANT)?;
+        let sent = sys::send(socket, to, marks, packet);
+        discover(libc::IPV6_PMTUDISC_DO)?;
+        sent
     }
 }
 
@@ -100,7 +105,7 @@ impl Carrier for Wire<'_> {
     fn send(&mut self, route: &Route, train: &[u8], segment: usize) -> Sent {
         match self.try_send(route, train, segment) {
             Ok(()) => Sent::Yes,
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => self
+            Err(error) if says_too_big(&error, train.len() > segment) => self
                 .sockets
                 .path_mtu(route.destination)
                 .map_or(Sent::Refused, Sent::TooBig),
@@ -114,5 +119,14 @@ impl Carrier for Wire<'_> {
             self.tun,
             &[IoSlice::new(&[0; virtio::LENGTH]), IoSlice::new(packet)],
         );
+    }
+}
+
+/// Kernels before 6.14 answer a train of too large datagrams with `EINVAL`.
+fn says_too_big(error: &io::Error, train: bool) -> bool {
+    match error.raw_os_error() {
+        Some(libc::EMSGSIZE) => true,
+        Some(libc::EINVAL) => train,
+        _ => false,
     }
 }

@@ -100,7 +100,8 @@ pub(crate) fn multicast(from: &End, to: &End) {
     });
     receiver.set_read_timeout(Some(LIMIT)).expect("a time-out");
     from.within(|| {
-        let socket = UdpSocket::bind((from.v4, 0)).expect("a socket");
+        // Bound to an address, it would leave through that address's interface whatever the routes say.
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
         socket.set_multicast_ttl_v4(4).expect("a hop limit");
         socket.set_multicast_loop_v4(false).expect("no loop");
         socket

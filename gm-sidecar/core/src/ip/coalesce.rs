@@ -229,14 +229,15 @@ fn addresses(packet: &[u8], family: Family) -> &[u8] {
 }
 
 fn checksum_is_right(packet: &[u8], shape: &Shape) -> bool {
-    let transport = &packet[shape.transport..];
+    let (network, transport) = packet.split_at(shape.transport);
     let number = if shape.tcp {
         protocol::TCP
     } else {
         protocol::UDP
     };
     let pseudo = checksum::pseudo_header(addresses(packet, shape.family), number, transport.len());
-    checksum::fold(pseudo + checksum::sum(transport)) == 0xffff
+    (shape.family == Family::V6 || checksum::fold(checksum::sum(network)) == 0xffff)
+        && checksum::fold(pseudo + checksum::sum(transport)) == 0xffff
 }
 
 /// The headers of the super-packet, checksums as a device with offload expects them.

@@ -11,14 +11,16 @@ mod key_material;
 mod outbound;
 mod path_mtu;
 mod replay;
+mod train;
 
 pub use counter::{Exhausted, Registry, SaCounters, SenderCounter};
 pub use inbound::{Inbound, Outer, Refused};
 pub use installed::{InstallError, Installed, InstalledSa};
 pub use key_material::{Algorithm, KeyMaterial, KeyMaterialError};
-pub use outbound::{Carrier, MOST_SEGMENTS, Outbound, Outcome, Route, Sent};
+pub use outbound::{Carrier, Outbound, Outcome, Route, Sent};
 pub use path_mtu::PathMtu;
 pub use replay::{ReplayTable, SenderWindow};
+pub use train::MOST_SEGMENTS;
 
 /// Security Parameters Index of an ESP SA (RFC 4303 §2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

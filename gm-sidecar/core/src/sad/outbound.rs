@@ -1,30 +1,32 @@
 //! From the TUN to the wire: policy, SA, segments, seal.
 //!
-//! Packets that go the same way one after the other are sealed side by side into one *train*, which
-//! leaves with one system call. A train is sent when the next packet does not fit it, and when the
-//! caller says that nothing more waits ([`Outbound::flush`]).
+//! Packets are sealed where they will be sent from: in trains ([`super::train`]), which leave when
+//! they are full and when the caller says that nothing more waits ([`Outbound::flush`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::train::{Train, Trains};
 use super::{Installed, InstalledSa, PathMtu};
 use crate::data_plane::{Encapsulation, Family};
 use crate::drop_reason::{DropCounters, DropReason};
 use crate::esp::seal::Sealer;
 use crate::ip::flow::{Flow, number};
 use crate::ip::fragment::Fragments;
-use crate::ip::header::Header;
-use crate::ip::icmp;
+use crate::ip::header::{Fragment, Header};
 use crate::ip::segment::{Segments, complete_checksum};
-use crate::ip::segment_size;
 use crate::ip::virtio::{self, Segmentation, VirtioHeader};
+use crate::ip::{icmp, segment_size};
 use crate::spd::{FlowCache, Verdict};
 
-/// Packets of one train at most: what the kernel takes as one segmented datagram.
-pub const MOST_SEGMENTS: usize = 64;
-/// Octets of one train at most: a UDP datagram over IPv4 with room for its headers.
-const MOST_OCTETS: usize = 65_000;
+/// IPv6 packets up to this size always pass (RFC 8200 §5), whatever the path and our headers leave.
+const IPV6_ALWAYS: usize = 1280;
+/// Answers to senders of too large packets, at most so many in [`ANSWER_PERIOD`].
+const ANSWERS: u32 = 100;
+const ANSWER_PERIOD: Duration = Duration::from_secs(1);
+/// Octets of the largest IP packet.
+const LARGEST_PACKET: usize = 65_535;
 
 /// Where the packets of a train go, and what their outer headers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +43,11 @@ pub struct Route {
     pub traffic_class: u8,
     /// Time to live or hop limit, copied from the inner packet.
     pub hop_limit: u8,
-    /// Hash of the inner flow, to choose the UDP source port by.
-    pub flow_hash: u64,
+    /// Which of the source ports: the same for all packets of an inner flow.
+    pub spread: u32,
+    /// The outer packet is too large for its path and travels in fragments: only IPv6 packets
+    /// that no sender can make smaller.
+    pub in_fragments: bool,
 }
 
 /// What became of a train.
@@ -75,57 +80,59 @@ pub enum Outcome {
     Dropped(DropReason),
 }
 
-/// Packets being collected.
-struct Train {
-    octets: Box<[u8]>,
-    length: usize,
-    /// Octets of each packet but perhaps the last.
-    segment: usize,
-    count: usize,
-    /// A shorter packet ended the train.
-    closed: bool,
-    route: Option<Route>,
-    inner_octets: u64,
-}
-
 /// The sending half of the packet path; owned by one thread.
 pub struct Outbound {
-    train: Train,
+    trains: Trains,
     verdicts: FlowCache<Verdict>,
-    paths: PathMtu,
+    spreads: u32,
+    ledger: Ledger,
+    answer: Box<[u8; icmp::MAX_LENGTH]>,
+    answers: (Option<Instant>, u32),
+    datagram: Box<[u8]>,
+}
+
+/// What the sending of trains leaves behind.
+struct Ledger {
     drops: Arc<DropCounters>,
+    paths: PathMtu,
     sent_packets: u64,
     sent_octets: u64,
-    answer: Box<[u8; icmp::MAX_LENGTH]>,
+}
+
+/// What one packet from the TUN, or the packets it stands for, have in common.
+struct Sealing<'a> {
+    sa: &'a InstalledSa,
+    sealer: Sealer,
+    route: Route,
+    /// Octets of the largest inner packet that fits the path.
+    largest: usize,
 }
 
 impl Outbound {
-    /// A sending half that counts its drops in `drops`.
-    pub fn new(drops: Arc<DropCounters>) -> Self {
+    /// A sending half that counts its drops in `drops` and spreads flows over `spreads` source
+    /// ports.
+    pub fn new(drops: Arc<DropCounters>, spreads: u32) -> Self {
         Self {
-            train: Train {
-                octets: vec![0; MOST_OCTETS].into_boxed_slice(),
-                length: 0,
-                segment: 0,
-                count: 0,
-                closed: false,
-                route: None,
-                inner_octets: 0,
-            },
+            trains: Trains::new(),
             verdicts: FlowCache::new(),
-            paths: PathMtu::default(),
-            drops,
-            sent_packets: 0,
-            sent_octets: 0,
+            spreads: spreads.max(1),
+            ledger: Ledger {
+                drops,
+                paths: PathMtu::default(),
+                sent_packets: 0,
+                sent_octets: 0,
+            },
             answer: Box::new([0; icmp::MAX_LENGTH]),
+            answers: (None, 0),
+            datagram: vec![0; LARGEST_PACKET].into_boxed_slice(),
         }
     }
 
     /// Packets sent since the last call, and octets of their inner packets.
     pub fn take_totals(&mut self) -> (u64, u64) {
         (
-            std::mem::take(&mut self.sent_packets),
-            std::mem::take(&mut self.sent_octets),
+            std::mem::take(&mut self.ledger.sent_packets),
+            std::mem::take(&mut self.ledger.sent_octets),
         )
     }
 
@@ -141,7 +148,7 @@ impl Outbound {
         match self.seal(installed, now, read, carrier) {
             Ok(packets) => Outcome::Sealed(packets),
             Err(reason) => {
-                self.drops.add(reason, 1);
+                self.ledger.drops.add(reason, 1);
                 Outcome::Dropped(reason)
             }
         }
@@ -149,26 +156,8 @@ impl Outbound {
 
     /// Sends what is collected.
     pub fn flush(&mut self, now: Instant, carrier: &mut dyn Carrier) {
-        let train = &mut self.train;
-        let Some(route) = train.route.take() else {
-            return;
-        };
-        let packets = train.count as u64;
-        match carrier.send(&route, &train.octets[..train.length], train.segment) {
-            Sent::Yes => {
-                self.sent_packets += packets;
-                self.sent_octets += train.inner_octets;
-            }
-            Sent::Refused => self.drops.add(DropReason::SendFailed, packets),
-            Sent::TooBig(octets) => {
-                self.drops.add(DropReason::TooBig, packets);
-                self.paths.learn(number(route.destination), octets, now);
-            }
-        }
-        train.length = 0;
-        train.count = 0;
-        train.closed = false;
-        train.inner_octets = 0;
+        self.trains
+            .leave(|train| self.ledger.send(train, now, carrier));
     }
 
     fn seal(
@@ -187,7 +176,46 @@ impl Outbound {
         if header.total_length != packet.len() {
             return Err(malformed);
         }
-        let flow = Flow::of(&header);
+        let sealing = self.judge(installed, now, &header)?;
+        if virtio.segmentation == Segmentation::None {
+            complete_checksum(packet, &virtio).map_err(|_| malformed)?;
+            segment_size::clamp(packet, &header, sealing.largest);
+            return self.lone(&sealing, now, packet, &header, carrier);
+        }
+        let segments =
+            Segments::new(packet, &header, &virtio, sealing.largest).map_err(|_| malformed)?;
+        if segments.length(0) <= sealing.largest {
+            return self.push(
+                &sealing,
+                now,
+                carrier,
+                segments.count(),
+                |at| segments.length(at),
+                |at, out| {
+                    segments.write(at, out);
+                },
+            );
+        }
+        // Datagrams that do not fit the path: each is handled by itself.
+        let mut datagram = std::mem::take(&mut self.datagram);
+        let sealed = (0..segments.count()).try_fold(0, |sum, at| {
+            let datagram = datagram.get_mut(..segments.length(at)).ok_or(malformed)?;
+            segments.write(at, datagram);
+            let header = Header::parse(datagram).map_err(|_| malformed)?;
+            Ok(sum + self.lone(&sealing, now, datagram, &header, carrier)?)
+        });
+        self.datagram = datagram;
+        sealed
+    }
+
+    /// Asks policy and SAs what is to be done with a packet.
+    fn judge<'a>(
+        &mut self,
+        installed: &'a Installed,
+        now: Instant,
+        header: &Header,
+    ) -> Result<Sealing<'a>, DropReason> {
+        let mut flow = Flow::of(header);
         let verdict = self.verdicts.get_or(installed.generation(), &flow, || {
             installed.access_list().lookup(&flow)
         });
@@ -202,7 +230,7 @@ impl Outbound {
         let sa = installed
             .sealing(group, association, header.family, now)
             .ok_or(DropReason::NoSecurityAssociation)?;
-        let (sender, counter) = sa
+        let (sender, _) = sa
             .sender
             .as_ref()
             .ok_or(DropReason::NoSecurityAssociation)?;
@@ -214,138 +242,169 @@ impl Outbound {
             ),
             None => None,
         };
-        let sealer = Sealer {
-            spi: sa.spi,
-            salt: sa.salt,
-            iv: sa.iv,
-            sender: *sender,
-            family: header.family,
-            pseudotime,
-        };
-        let route = Route {
-            family: header.family,
-            source: header.source,
-            destination: header.destination,
-            encapsulation: sa.encapsulation,
-            traffic_class: header.traffic_class,
-            hop_limit: header.hop_limit,
-            flow_hash: flow.hash(),
-        };
-        let link = self
+        if header.fragment != Fragment::Whole {
+            // All fragments of a packet go the same way, and only the first shows ports.
+            flow.ports = (0, 0);
+        }
+        let link = installed.link_mtu();
+        let outer = self
+            .ledger
             .paths
             .get(flow.destination, now)
-            .map_or(installed.link_mtu(), |path| path.min(installed.link_mtu()));
-        let largest =
-            sealer
+            .map_or(link, |path| path.min(link));
+        Ok(Sealing {
+            largest: sa
                 .layout()
-                .largest_inner(usize::from(link), header.family, sa.encapsulation);
-        let exhausted = |_| DropReason::CounterExhausted;
-
-        if virtio.segmentation != Segmentation::None {
-            let segments =
-                Segments::new(packet, &header, &virtio, largest).map_err(|_| malformed)?;
-            if segments.length(0) > largest {
-                return Err(self.refuse_too_big(packet, &header, largest, carrier));
-            }
-            let counters = counter.reserve(segments.count()).map_err(exhausted)?;
-            for (at, counter) in counters.enumerate() {
-                let length = segments.length(at);
-                self.push(&route, &sealer, sa, counter, length, now, carrier, |out| {
-                    segments.write(at, out)
-                });
-            }
-            return Ok(segments.count());
-        }
-        complete_checksum(packet, &virtio).map_err(|_| malformed)?;
-        segment_size::clamp(packet, &header, largest);
-        if packet.len() <= largest {
-            let counter = counter.reserve(1).map_err(exhausted)?.start;
-            self.push(
-                &route,
-                &sealer,
-                sa,
-                counter,
-                packet.len(),
-                now,
-                carrier,
-                |out| out.copy_from_slice(packet),
-            );
-            return Ok(1);
-        }
-        if header.dont_fragment {
-            return Err(self.refuse_too_big(packet, &header, largest, carrier));
-        }
-        // RFC 4301 §8.2: a gateway fragments before it encrypts, so that every fragment is authenticated on its own.
-        let fragments = Fragments::new(packet, &header, largest).map_err(|_| malformed)?;
-        let counters = counter.reserve(fragments.count()).map_err(exhausted)?;
-        for (at, counter) in counters.enumerate() {
-            let length = fragments.length(at);
-            self.push(&route, &sealer, sa, counter, length, now, carrier, |out| {
-                fragments.write(at, out)
-            });
-        }
-        Ok(fragments.count())
+                .largest_inner(usize::from(outer), header.family, sa.encapsulation),
+            sealer: Sealer {
+                spi: sa.spi,
+                salt: sa.salt,
+                iv: sa.iv,
+                sender: *sender,
+                family: header.family,
+                pseudotime,
+            },
+            route: Route {
+                family: header.family,
+                source: header.source,
+                destination: header.destination,
+                encapsulation: sa.encapsulation,
+                traffic_class: header.traffic_class,
+                hop_limit: header.hop_limit,
+                spread: (flow.hash() >> 32) as u32 % self.spreads,
+                in_fragments: false,
+            },
+            sa,
+        })
     }
 
-    fn refuse_too_big(
+    /// Seals one packet: whole, in fragments, or not at all.
+    fn lone(
+        &mut self,
+        sealing: &Sealing<'_>,
+        now: Instant,
+        packet: &[u8],
+        header: &Header,
+        carrier: &mut dyn Carrier,
+    ) -> Result<usize, DropReason> {
+        if packet.len() <= sealing.largest {
+            return self.push(
+                sealing,
+                now,
+                carrier,
+                1,
+                |_| packet.len(),
+                |_, out| out.copy_from_slice(packet),
+            );
+        }
+        if header.family == Family::V6 && packet.len() <= IPV6_ALWAYS {
+            let route = Route {
+                in_fragments: true,
+                ..sealing.route
+            };
+            let sealing = Sealing { route, ..*sealing };
+            return self.push(
+                &sealing,
+                now,
+                carrier,
+                1,
+                |_| packet.len(),
+                |_, out| out.copy_from_slice(packet),
+            );
+        }
+        if header.dont_fragment {
+            self.answer_too_big(packet, header, sealing.largest, now, carrier);
+            return Err(DropReason::TooBig);
+        }
+        // Before sealing, so that every fragment is authenticated by itself (RFC 4301 §8.2).
+        let fragments =
+            Fragments::new(packet, header, sealing.largest).map_err(|_| DropReason::TooBig)?;
+        self.push(
+            sealing,
+            now,
+            carrier,
+            fragments.count(),
+            |at| fragments.length(at),
+            |at, out| {
+                fragments.write(at, out);
+            },
+        )
+    }
+
+    /// Seals `count` packets: `length` says their sizes, `write` puts them down.
+    #[inline]
+    fn push(
+        &mut self,
+        sealing: &Sealing<'_>,
+        now: Instant,
+        carrier: &mut dyn Carrier,
+        count: usize,
+        length: impl Fn(usize) -> usize,
+        write: impl Fn(usize, &mut [u8]),
+    ) -> Result<usize, DropReason> {
+        let (_, counter) = sealing
+            .sa
+            .sender
+            .as_ref()
+            .ok_or(DropReason::NoSecurityAssociation)?;
+        let counters = counter
+            .reserve(count)
+            .map_err(|_| DropReason::CounterExhausted)?;
+        let layout = sealing.sealer.layout();
+        let mut octets = 0;
+        for (at, counter) in counters.enumerate() {
+            let inner = length(at);
+            let sealed = layout.sealed_length(inner);
+            let train = self.trains.board(&sealing.route, sealed, |train| {
+                self.ledger.send(train, now, carrier)
+            });
+            let slot = train.slot(sealed, inner);
+            write(at, &mut slot[layout.inner_offset()..][..inner]);
+            sealing.sealer.seal(&*sealing.sa.aead, counter, inner, slot);
+            octets += inner as u64;
+        }
+        sealing.sa.counters.add_sent(count as u64, octets);
+        Ok(count)
+    }
+
+    fn answer_too_big(
         &mut self,
         packet: &[u8],
         header: &Header,
         largest: usize,
-        carrier: &mut dyn Carrier,
-    ) -> DropReason {
-        if let Some(length) = icmp::too_big(packet, header, largest, &mut self.answer) {
-            carrier.reply(&self.answer[..length]);
-        }
-        DropReason::TooBig
-    }
-
-    /// Seals one inner packet at the end of the train, after making room for it.
-    #[allow(clippy::too_many_arguments)]
-    #[inline]
-    fn push(
-        &mut self,
-        route: &Route,
-        sealer: &Sealer,
-        sa: &InstalledSa,
-        counter: u64,
-        inner: usize,
         now: Instant,
         carrier: &mut dyn Carrier,
-        write: impl FnOnce(&mut [u8]),
     ) {
-        let layout = sealer.layout();
-        let length = layout.sealed_length(inner);
-        if !self.train.takes(route, length) {
-            self.flush(now, carrier);
+        let (since, count) = &mut self.answers;
+        if since.is_none_or(|since| now.saturating_duration_since(since) >= ANSWER_PERIOD) {
+            (*since, *count) = (Some(now), 0);
         }
-        let train = &mut self.train;
-        let slot = &mut train.octets[train.length..train.length + length];
-        write(&mut slot[layout.inner_offset()..][..inner]);
-        sealer.seal(&*sa.aead, counter, inner, slot);
-        if train.count == 0 {
-            train.route = Some(*route);
-            train.segment = length;
+        *count += 1;
+        let largest = if header.family == Family::V6 {
+            largest.max(IPV6_ALWAYS)
+        } else {
+            largest
+        };
+        if *count <= ANSWERS
+            && let Some(length) = icmp::too_big(packet, header, largest, &mut self.answer)
+        {
+            carrier.reply(&self.answer[..length]);
         }
-        train.closed = length < train.segment;
-        train.length += length;
-        train.count += 1;
-        train.inner_octets += inner as u64;
-        sa.counters.add_sent(1, inner as u64);
     }
 }
 
-impl Train {
-    /// Whether a packet of `length` octets can follow.
-    fn takes(&self, route: &Route, length: usize) -> bool {
-        match &self.route {
-            None => true,
-            Some(current) => {
-                current == route
-                    && !self.closed
-                    && length <= self.segment
-                    && self.count < MOST_SEGMENTS
-                    && self.length + length <= self.octets.len()
+impl Ledger {
+    fn send(&mut self, train: &mut Train, now: Instant, carrier: &mut dyn Carrier) {
+        let Some(route) = train.route() else { return };
+        match carrier.send(route, train.octets(), train.segment()) {
+            Sent::Yes => {
+                self.sent_packets += train.count();
+                self.sent_octets += train.inner_octets();
+            }
+            Sent::Refused => self.drops.add(DropReason::SendFailed, train.count()),
+            Sent::TooBig(octets) => {
+                self.drops.add(DropReason::TooBig, train.count());
+                self.paths.learn(number(route.destination), octets, now);
             }
         }
     }
