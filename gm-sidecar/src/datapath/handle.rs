@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::sockets::Sockets;
 use super::{Config, StartError, sys};
 
-/// Replay windows kept at most; some 300 octets each.
+/// Replay windows kept at most; some 600 octets each.
 const MOST_SENDERS: usize = 65_536;
 /// IKE messages that wait for the owner.
 const IKE_QUEUE: usize = 256;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::{SenderId, Spi};
 
-const WORDS: usize = 32;
+const WORDS: usize = 64;
 const WORD_BITS: u64 = 64;
 /// Packets a window looks back. One word of the ring is always being cleared (RFC 6479).
 pub(super) const WINDOW: u64 = (WORDS as u64 - 1) * WORD_BITS;
@@ -111,7 +111,7 @@ pub struct ReplayTable {
 }
 
 impl ReplayTable {
-    /// An empty table for at most `capacity` windows of about 300 octets; at least one.
+    /// An empty table for at most `capacity` windows of about 600 octets; at least one.
     pub fn new(capacity: usize) -> Self {
         Self {
             places: BTreeMap::new(),

@@ -14,6 +14,9 @@ pub const MOST_SEGMENTS: usize = 64;
 const MOST_OCTETS: usize = 65_507;
 /// Octets of one packet at most: those of any IP packet.
 const ROOM: usize = 65_535;
+/// Packets that board before every open train leaves: a packet that waited while thousands were
+/// sealed and sent would be left of its receivers' replay windows.
+const MOST_WAITING: usize = 512;
 /// Trains open at once.
 const MOST_TRAINS: usize = 8;
 
@@ -105,6 +108,8 @@ pub(super) struct Trains {
     recent: usize,
     /// The train that leaves next when all are in use.
     oldest: usize,
+    /// Packets boarded since all trains left.
+    boarded: usize,
 }
 
 impl Trains {
@@ -113,6 +118,7 @@ impl Trains {
             trains: vec![Train::new()],
             recent: 0,
             oldest: 0,
+            boarded: 0,
         }
     }
 
@@ -123,6 +129,10 @@ impl Trains {
         length: usize,
         mut send: impl FnMut(&mut Train),
     ) -> &mut Train {
+        if self.boarded >= MOST_WAITING {
+            self.leave(&mut send);
+        }
+        self.boarded += 1;
         let place = self.place(route, &mut send);
         self.recent = place;
         let train = &mut self.trains[place];
@@ -163,5 +173,6 @@ impl Trains {
             train.clear();
         }
         self.oldest = 0;
+        self.boarded = 0;
     }
 }

@@ -130,6 +130,42 @@ fn interleaved_destinations_still_leave_in_trains_and_in_order() {
     assert_eq!(member.wire.trains.len(), 6);
 }
 
+/// The counter says when a packet was sealed; a receiver's window looks back only so far.
+#[test]
+fn no_packet_waits_while_thousands_are_sent() {
+    let mut member = member();
+    let lonely = {
+        let mut packet = Plan::default().build();
+        packet[19] = 99;
+        packet
+    };
+    let (virtio, busy) = super_packet(
+        &Plan {
+            tcp: true,
+            payload: vec![0; 60_000],
+            ..Plan::default()
+        },
+        1000,
+    );
+    for (virtio, packet) in std::iter::once((VirtioHeader::PLAIN, lonely))
+        .chain(std::iter::repeat_n((virtio, busy), 60))
+    {
+        let mut read = virtio.write().to_vec();
+        read.extend(packet);
+        member
+            .outbound
+            .handle(&member.installed, member.now, &mut read, &mut member.wire);
+    }
+    member.outbound.flush(member.now, &mut member.wire);
+    let mut highest = 0;
+    for packet in member.wire.packets() {
+        let counter = u32::from_be_bytes(*packet[4..].first_chunk().expect("a number"));
+        assert!(counter + 600 > highest, "{counter} after {highest}");
+        highest = highest.max(counter);
+    }
+    assert_eq!(highest, 3601);
+}
+
 #[test]
 fn outer_addresses_service_and_hop_limit_are_those_of_the_inner_packet() {
     let mut member = member();
