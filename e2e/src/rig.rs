@@ -1,7 +1,6 @@
 //! A lab that a test owns: brought up as a user does it, judged from outside, gone at the end.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +12,7 @@ use kubectl_getvpn::lab::name::LabName;
 use kubectl_getvpn::lab::progress::Progress;
 use kubectl_getvpn::lab::state::{Lab, Node};
 use kubectl_getvpn::lab::up::{UpOptions, up};
-use kubectl_getvpn::lab::{control, down, node_control};
+use kubectl_getvpn::lab::{control, down, node_control, ping};
 use serde_json::Value;
 
 use crate::traffic::{self, CANARY, Plan, Traffic};
@@ -124,38 +123,18 @@ impl Rig {
     /// # Errors
     /// When `ping` cannot be run.
     pub fn ping_all(&self) -> Result<(usize, usize)> {
-        let members = self.members();
-        let (mut answered, mut total) = (0, 0);
-        for from in &members {
-            let mut children = Vec::new();
-            for to in members.iter().filter(|to| to.name != from.name) {
-                let child = Command::new("ip")
-                    .args([
-                        "netns",
-                        "exec",
-                        &from.namespace,
-                        "ping",
-                        "-n",
-                        "-q",
-                        "-c",
-                        "1",
-                        "-W",
-                        "3",
-                    ])
-                    .arg(to.addresses.ipv4.to_string())
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .context("run ping")?;
-                children.push(child);
-            }
-            for mut child in children {
-                total += 1;
-                answered += usize::from(child.wait()?.success());
-            }
-        }
-        Ok((answered, total))
+        let pairs = ping::all_pairs(&self.lab);
+        let silent = ping::unanswered(&pairs, false, 3)?;
+        Ok((pairs.len() - silent.len(), pairs.len()))
+    }
+
+    /// Whether one member's ping over IPv6 is answered by another.
+    ///
+    /// # Errors
+    /// When a member is unknown or `ping` cannot be run.
+    pub fn ping_ipv6(&self, from: &str, to: &str) -> Result<bool> {
+        let pair = (self.lab.node(from)?, self.lab.node(to)?);
+        Ok(ping::unanswered(&[pair], true, 3)?.is_empty())
     }
 
     /// Starts to capture in the core and to judge.

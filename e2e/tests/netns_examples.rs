@@ -1,7 +1,6 @@
 //! The examples other than the quick start, on real processes.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use e2e::rig::{Rig, example};
@@ -18,33 +17,6 @@ fn root() -> bool {
     root
 }
 
-fn ping6(rig: &Rig, from: &str, to: &str) -> bool {
-    let (from, to) = (
-        rig.lab.node(from).expect("node"),
-        rig.lab.node(to).expect("node"),
-    );
-    Command::new("ip")
-        .args([
-            "netns",
-            "exec",
-            &from.namespace,
-            "ping",
-            "-n",
-            "-q",
-            "-c",
-            "1",
-            "-W",
-            "3",
-        ])
-        .arg(to.addresses.ipv6.to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .expect("ping")
-        .success()
-}
-
 #[test]
 fn certificates_carry_both_ip_versions() {
     if !root() {
@@ -53,8 +25,8 @@ fn certificates_carry_both_ip_versions() {
     let rig = Rig::up(&example("certificates.yaml"), "certs", None).expect("lab");
     let watch = rig.watch().expect("capture");
     assert_eq!(rig.ping_all().expect("ping"), (6, 6));
-    assert!(ping6(&rig, "m-1", "m-2"));
-    assert!(ping6(&rig, "m-3", "m-1"));
+    assert!(rig.ping_ipv6("m-1", "m-2").expect("ping"));
+    assert!(rig.ping_ipv6("m-3", "m-1").expect("ping"));
     let audit = watch.finish().expect("capture");
     assert!(audit.is_clean(), "{audit:?}");
     assert!(audit.esp_in_udp >= 16, "{audit:?}");

@@ -1,7 +1,7 @@
 //! Routes that lead the group's traffic into the TUN device, and what else the kernel must be told
 //! so that it works: reverse-path checks, multicast memberships.
 //!
-//! Policy becomes routing rules ([`routing_plan`]); this module makes the kernel hold exactly those,
+//! Policy becomes routing rules (`routing_plan`); this module makes the kernel hold exactly those,
 //! and removes exactly those. It never decides whether a packet may go in clear: that is the
 //! [`crate::guard`]'s business, and holds whatever happens here.
 

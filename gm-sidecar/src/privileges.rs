@@ -31,7 +31,7 @@ pub fn can_administer_network() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
-/// Keeps [`KEPT`] and gives up the rest. Call from the only thread of the process: later threads
+/// Keeps `KEPT` and gives up the rest. Call from the only thread of the process: later threads
 /// inherit the result, earlier ones would not.
 ///
 /// # Errors
