@@ -1,9 +1,9 @@
 //! The custom resources of `getvpn.dev`: their Rust types, the CRD manifests made from them, and a
 //! reader for the YAML that users write.
 //!
-//! The types decide everything else. [`generate`] turns them into manifests for the API server, [`check`] applies the
+//! The types decide everything else. [`generate()`] turns them into manifests for the API server, [`check`] applies the
 //! same schema and the same CEL rules without an API server, [`load()`] reads files through these checks, and
-//! [`reference_markdown`] turns the field documentation into a page.
+//! [`reference_markdown()`] turns the field documentation into a page.
 
 // The derive for schemas repeats each type, with its visibility, inside a function.
 #![allow(unreachable_pub)]

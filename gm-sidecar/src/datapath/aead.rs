@@ -195,6 +195,34 @@ mod tests {
         }
     }
 
+    /// RFC 7634 appendix A.
+    #[test]
+    fn chacha20_poly1305_seals_the_example_of_its_rfc() {
+        let material: Vec<u8> = (0x80..=0x9f).chain(0xa0..=0xa3).collect();
+        let key = KeyMaterial::new(Algorithm::ChaCha20Poly1305, &material).expect("36 octets");
+        let mut nonce = [0; 12];
+        nonce[..4].copy_from_slice(&key.salt());
+        nonce[4..].copy_from_slice(&[0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17]);
+        let associated = [1, 2, 3, 4, 0, 0, 0, 5];
+        let plain = hex::decode(
+            "45000054a6f200004001e778c6336405c000020508005b7a3a080000553bec10\
+             0007362708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20212223\
+             2425262728292a2b2c2d2e2f303132333435363701020204",
+        )
+        .expect("hex");
+        for backend in [Backend::Ring, Backend::AwsLc] {
+            let mut text = plain.clone();
+            let icv = backend.key(&key).seal(&nonce, &associated, &mut text);
+            assert_eq!(
+                hex::encode(text),
+                "24039428b97f417e3c13753a4f05087b67c352e6a7fab1b982d466ef407ae5c6\
+                 14ee8099d52844eb61aa95dfab4c02f72aa71e7c4c4f64c9befe2facc638e8f3\
+                 cbec163fac469b502773f6fb94e664da9165b82829f641e0"
+            );
+            assert_eq!(hex::encode(icv), "76aaa8266b7fb0f7b11b369907e1ad43");
+        }
+    }
+
     #[test]
     fn fingerprints_tell_keys_apart_and_recognise_them() {
         let provider = Provider::choose();

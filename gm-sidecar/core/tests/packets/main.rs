@@ -8,4 +8,5 @@ mod receiving;
 mod reference;
 mod segments;
 mod sending;
+mod sizes;
 mod world;
