@@ -67,7 +67,10 @@ impl<'a> Wire<'a> {
         if train.len() <= segment {
             return sys::send(socket, to, &marks, train);
         }
-        if route.encapsulation == Encapsulation::Raw || !self.segmentation.get() {
+        // Between network namespaces a train travels whole, and Linux's multicast forwarding silently drops a packet that
+        // is longer than the next link's MTU without regard to how it will be cut.
+        let whole = route.encapsulation == Encapsulation::Udp && !multicast;
+        if !whole || !self.segmentation.get() {
             return sys::send_each(socket, to, &marks, train, segment);
         }
         let in_segments = Marks {
