@@ -183,7 +183,8 @@ impl Rig {
             to: (to.namespace.clone(), group),
             port: PORT,
             rate,
-            size: 200,
+            // Two of them are longer than the links' MTU: a router of multicast must not meet them as one.
+            size: 1_200,
         })
     }
 
