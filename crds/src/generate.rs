@@ -72,11 +72,12 @@ fn describe_envelope(properties: &mut Map<String, Value>, kind: Kind) {
             json!({ "type": "string", "description": description, "maxLength": 256 }),
         );
     }
-    // Rules may point at the name only when the schema has it; its own rules are stricter.
+    // Rules may point at the name only when the schema has it; its own rules are stricter. The API server takes these
+    // lengths into account only when both names are there, and refuses rules about names that may be of any length.
     let name = json!({ "type": "string", "maxLength": 253 });
     properties.insert(
         "metadata".to_owned(),
-        json!({ "type": "object", "properties": { "name": name } }),
+        json!({ "type": "object", "properties": { "generateName": name, "name": name } }),
     );
     if let Some(spec) = properties.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("description".to_owned(), json!("What you want."));

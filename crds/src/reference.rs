@@ -155,14 +155,8 @@ fn collect_rules(node: &Value, path: &str, found: &mut Vec<String>) {
             .unwrap_or_default();
         let message = rule
             .get("message")
-            .or_else(|| rule.get("messageExpression"))
             .and_then(Value::as_str)
             .unwrap_or_default();
-        // A message that is put together from values is an expression; its text parts say enough.
-        let message = match message.strip_prefix('\'') {
-            Some(expression) => expression.split(" (' + ").next().unwrap_or(expression),
-            None => message,
-        };
         found.push(format!(
             "`{}`: {message}.",
             format!("{path}{field}").trim_start_matches('.')

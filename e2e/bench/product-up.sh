@@ -7,10 +7,11 @@
 #
 # The key server runs in a namespace of its own, NS_A-ks, with a link to each member beside the measured one, so
 # that key management shares neither the wire nor a UDP port with the traffic. Group policy: everything between
-# the two addresses, AES-256-GCM, ESP in UDP, time-based anti-replay of 5 s.
+# the two addresses, AES-256-GCM, time-based anti-replay of 5 s.
 #
 # Environment: GETVPN_BIN_DIR  directory of `keyserver` and `gm-sidecar`; without it they are looked up in PATH
 #              INTERFACE_A, INTERFACE_B  protected interfaces (gb-va, gb-vb)
+#              ENCAPSULATION  how ESP travels: Udp or Raw (Udp)
 # Needs root, ip (iproute2), openssl, curl.
 set -eu
 umask 077
@@ -28,6 +29,13 @@ state=/run/getvpn-bench-$ns_a
 key_server=10.250.0.1
 link_a=10.250.1 link_b=10.250.2
 
+# runs PID: whether it has not ended. One that nobody has asked about yet, because the first process of a container
+# does not, has ended too.
+runs() {
+    phase=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) || return 1
+    case $phase in "" | Z* | X*) return 1 ;; esac
+}
+
 down() {
     # Members first: they say goodbye to the key server.
     for node in a b ks; do
@@ -35,7 +43,7 @@ down() {
         pid=$(cat "$state/$node.pid")
         kill "$pid" 2>/dev/null || continue
         tries=0
-        while kill -0 "$pid" 2>/dev/null && [ $tries -lt 50 ]; do
+        while runs "$pid" && [ $tries -lt 50 ]; do
             sleep 0.1
             tries=$((tries + 1))
         done
@@ -136,8 +144,8 @@ policy() {
     rule='{"name":"%s","action":"Permit","source":"%s/32","destination":"%s/32"}'
     # shellcheck disable=SC2059 # the format is the line above
     printf '{"name":"bench","groupId":1,"securityAssociations":[{"name":"all","order":1,"encryption":"Aes256Gcm",
-"encapsulation":"Udp","antiReplay":{"TimeBased":{"windowMs":5000}},"rules":['"$rule,$rule"']}]}' \
-        a-to-b "$outer_a" "$outer_b" b-to-a "$outer_b" "$outer_a"
+"encapsulation":"%s","antiReplay":{"TimeBased":{"windowMs":5000}},"rules":['"$rule,$rule"']}]}' \
+        "${ENCAPSULATION:-Udp}" a-to-b "$outer_a" "$outer_b" b-to-a "$outer_b" "$outer_a"
 }
 
 # start NODE NS PROGRAM

@@ -1,11 +1,11 @@
 //! A lab that a test owns: brought up as a user does it, judged from outside, gone at the end.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use keyserver_api::request::{EvictRequest, RekeyRequest};
-use keyserver_api::status::{GroupStatus, ServerRole};
+use keyserver_api::status::{GroupStatus, MemberRow, ServerRole};
 use kubectl_getvpn::lab::admin::Admin;
 use kubectl_getvpn::lab::capture::{Audit, AuditReport, LiveCapture};
 use kubectl_getvpn::lab::name::LabName;
@@ -16,6 +16,7 @@ use kubectl_getvpn::lab::{control, down, node_control, ping};
 use serde_json::Value;
 
 use crate::traffic::{self, CANARY, Plan, Traffic};
+use crate::wire::Recording;
 
 /// UDP port of test traffic.
 const PORT: u16 = 20_000;
@@ -40,6 +41,23 @@ impl Watch {
         let (audit, dropped) = self.0.finish()?;
         Ok(audit.report(dropped))
     }
+}
+
+/// Whether a test of namespaces can run here; in continuous integration it must.
+///
+/// # Panics
+/// In continuous integration without root.
+#[must_use]
+pub fn root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    assert!(
+        root || std::env::var_os("CI").is_none(),
+        "continuous integration must run the lab tests as root"
+    );
+    if !root {
+        eprintln!("skipped: needs root");
+    }
+    root
 }
 
 /// The file of an example.
@@ -95,8 +113,16 @@ impl Rig {
             &format!("kind: GetVpnGroup\nmetadata:\n  annotations:\n    lab.getvpn.dev/time-scale: \"{scale}\"\n"),
             1,
         );
+        Self::up_text(&annotated, name, members)
+    }
+
+    /// Brings a lab up from the text of a file.
+    ///
+    /// # Errors
+    /// What `lab up` says.
+    pub fn up_text(text: &str, name: &str, members: Option<u16>) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("getvpn-{name}-{}.yaml", std::process::id()));
-        std::fs::write(&path, annotated)?;
+        std::fs::write(&path, text)?;
         let mut rig = Self::up(&path, name, members)?;
         rig.resources = Some(path);
         Ok(rig)
@@ -149,6 +175,49 @@ impl Rig {
             Ok(())
         })?;
         Ok(Watch(live))
+    }
+
+    /// Starts to keep every packet that crosses the core.
+    ///
+    /// # Errors
+    /// When the core cannot be entered.
+    pub fn record(&self) -> Result<Recording> {
+        Recording::start(&self.lab)
+    }
+
+    /// Runs a program in the namespace of a node, or in the `core`.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not succeed.
+    pub fn run(&self, node: &str, program: &[&str]) -> Result<String> {
+        let namespace = match node {
+            "core" => self.name.core_namespace(),
+            node => self.lab.node(node)?.namespace.clone(),
+        };
+        let output = std::process::Command::new("ip")
+            .args(["netns", "exec", &namespace])
+            .args(program)
+            .output()?;
+        if !output.status.success() {
+            bail!(
+                "{program:?} in {node}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The rows of the first group's table of members.
+    ///
+    /// # Errors
+    /// What the key servers say.
+    pub fn member_rows(&self) -> Result<Vec<MemberRow>> {
+        let group = self.group();
+        Ok(
+            Admin::new(&self.name)?.group_call(&self.lab, &group, async |client| {
+                client.members(&group).await
+            })?,
+        )
     }
 
     /// Starts numbered packets between two members.
@@ -298,20 +367,9 @@ impl Rig {
     pub fn wait_for<T>(
         what: &str,
         limit: Duration,
-        mut look: impl FnMut() -> Result<Option<T>>,
+        look: impl FnMut() -> Result<Option<T>>,
     ) -> Result<T> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let last = match look() {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) => "not yet".to_owned(),
-                Err(error) => format!("{error:#}"),
-            };
-            if Instant::now() > deadline {
-                bail!("waited {} s for {what}: {last}", limit.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        crate::waiting::wait_for(what, limit, Duration::from_millis(20), look)
     }
 }
 

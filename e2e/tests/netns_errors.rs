@@ -4,19 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::rig::{Rig, example};
+use e2e::rig::{Rig, example, root};
 use kubectl_getvpn::lab::provision::certificates::{Authority, Subject};
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    assert!(
-        root || std::env::var_os("CI").is_none(),
-        "continuous integration must run the lab tests as root"
-    );
-    root
-}
+/// The files of a member's certificate and its key.
+const CERTIFICATE: [&str; 2] = ["ike.pem", "ike.key"];
 
 fn program(name: &str) -> PathBuf {
     let running = std::env::current_exe().expect("running program");
@@ -192,12 +185,12 @@ fn a_member_with_the_wrong_key_or_group_says_why_and_leaks_nothing() {
     let directory = node.configuration.parent().expect("directory").to_owned();
     let right = std::fs::read(directory.join("psk.key")).expect("key");
     std::fs::write(directory.join("psk.key"), "ab".repeat(32)).expect("write");
-    restart_until_it_says(&mut rig, "m-1", "registration failed");
+    restart_until_it_says(&mut rig, "m-1", "refused our identity or our proof of it");
     std::fs::write(directory.join("psk.key"), right).expect("write");
 
     let configuration = std::fs::read_to_string(&node.configuration).expect("configuration");
     std::fs::write(&node.configuration, configuration.replace("1234", "4321")).expect("write");
-    restart_until_it_says(&mut rig, "m-1", "registration failed");
+    restart_until_it_says(&mut rig, "m-1", "does not know this group");
     std::fs::write(&node.configuration, configuration).expect("write");
 
     let (answered, _) = rig.ping_all().expect("ping");
@@ -206,6 +199,39 @@ fn a_member_with_the_wrong_key_or_group_says_why_and_leaks_nothing() {
     assert_eq!(rig.ping_all().expect("ping"), (2, 2));
     let audit = watch.finish().expect("capture");
     assert!(audit.is_clean(), "{audit:?}");
+}
+
+/// Replaces the certificate and key of the member `m-1` by what `authority` issues, and gives what was there before.
+fn replace_certificate(
+    directory: &Path,
+    authority: &Authority,
+    last_day: Option<(i32, u8, u8)>,
+) -> [Vec<u8>; 2] {
+    let subject = Subject {
+        common_name: "m-1".to_owned(),
+        dns_names: vec!["m-1.member.getvpn".to_owned()],
+        addresses: Vec::new(),
+    };
+    let files = CERTIFICATE.map(|name| directory.join(name));
+    let kept = files.each_ref().map(|file| {
+        let content = std::fs::read(file).expect("file");
+        std::fs::remove_file(file).expect("remove");
+        content
+    });
+    let [chain, key] = &files;
+    authority
+        .issue_until(&subject, last_day, chain, key)
+        .expect("certificate");
+    kept
+}
+
+/// Puts the right certificate back, with which the member works again.
+fn restore_certificate(rig: &mut Rig, directory: &Path, kept: [Vec<u8>; 2]) {
+    for (name, content) in CERTIFICATE.iter().zip(kept) {
+        std::fs::write(directory.join(name), content).expect("write");
+    }
+    rig.heal("m-1").expect("heal");
+    assert_eq!(rig.ping_all().expect("ping"), (2, 2));
 }
 
 #[test]
@@ -217,27 +243,48 @@ fn a_certificate_of_a_foreign_authority_is_refused() {
     let node = rig.lab.node("m-1").expect("node").clone();
     let directory = node.configuration.parent().expect("directory").to_owned();
     let foreign = Authority::new("somebody else").expect("authority");
-    let subject = Subject {
-        common_name: "m-1".to_owned(),
-        dns_names: vec!["m-1.member.getvpn".to_owned()],
-        addresses: Vec::new(),
-    };
-    let kept =
-        ["ike.pem", "ike.key"].map(|name| std::fs::read(directory.join(name)).expect("file"));
-    for name in ["ike.pem", "ike.key"] {
-        std::fs::remove_file(directory.join(name)).expect("remove");
+    let kept = replace_certificate(&directory, &foreign, None);
+    restart_until_it_says(&mut rig, "m-1", "refused our identity or our proof of it");
+    restore_certificate(&mut rig, &directory, kept);
+}
+
+#[test]
+fn a_certificate_that_is_over_is_refused_and_the_key_server_says_since_when() {
+    if !root() {
+        return;
     }
-    foreign
-        .issue(
-            &subject,
-            &directory.join("ike.pem"),
-            &directory.join("ike.key"),
-        )
-        .expect("certificate");
-    restart_until_it_says(&mut rig, "m-1", "registration failed");
-    for (name, content) in ["ike.pem", "ike.key"].iter().zip(kept) {
-        std::fs::write(directory.join(name), content).expect("write");
+    let mut rig = Rig::up(&example("certificates.yaml"), "expired", Some(2)).expect("lab");
+    let authority = Authority::new("trusted as well").expect("authority");
+    let key_servers: Vec<_> = ["ks-0", "ks-1", "ks-2"]
+        .map(|name| rig.lab.node(name).expect("node").clone())
+        .into();
+    for node in &key_servers {
+        let trust = node
+            .configuration
+            .parent()
+            .expect("directory")
+            .join("ike-ca.pem");
+        let both = std::fs::read_to_string(&trust).expect("trust anchors");
+        std::fs::write(&trust, both + authority.certificate()).expect("write");
+        rig.kill(&node.name).expect("kill");
+        rig.heal(&node.name).expect("heal");
     }
+    let node = rig.lab.node("m-1").expect("node").clone();
+    let directory = node.configuration.parent().expect("directory").to_owned();
+    let kept = replace_certificate(&directory, &authority, Some((2024, 5, 6)));
+    restart_until_it_says(&mut rig, "m-1", "refused our identity or our proof of it");
+    let said = key_servers.iter().any(|node| {
+        let log = std::fs::read_to_string(&node.log).expect("log");
+        let line = log.lines().find(|line| line.contains("2024-05-06"));
+        println!("{}", line.unwrap_or_default());
+        line.is_some_and(|line| line.contains("CN=m-1") && line.contains("expired"))
+    });
+    assert!(said, "no key server says what was wrong");
+    restore_certificate(&mut rig, &directory, kept);
+    // With a certificate of the same authority that is not over, it is let in.
+    let kept = replace_certificate(&directory, &authority, None);
+    rig.kill("m-1").expect("kill");
     rig.heal("m-1").expect("heal");
     assert_eq!(rig.ping_all().expect("ping"), (2, 2));
+    restore_certificate(&mut rig, &directory, kept);
 }

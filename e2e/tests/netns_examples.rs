@@ -3,19 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use e2e::rig::{Rig, example};
+use e2e::rig::{Rig, example, root};
 use keyserver_api::request::RekeyRequest;
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    assert!(
-        root || std::env::var_os("CI").is_none(),
-        "continuous integration must run the lab tests as root"
-    );
-    root
-}
 
 #[test]
 fn certificates_carry_both_ip_versions() {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use e2e::rig::{Rig, example};
+use e2e::rig::{Rig, example, root};
 use keyserver_api::request::RekeyRequest;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -16,19 +16,6 @@ fn amount(continuous: u32, full: u32) -> u32 {
     } else {
         continuous
     }
-}
-
-/// Whether the test can run here; in continuous integration it must.
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    assert!(
-        root || std::env::var_os("CI").is_none(),
-        "continuous integration must run the lab tests as root"
-    );
-    if !root {
-        eprintln!("skipped: needs root");
-    }
-    root
 }
 
 /// Rekeys and waits until every member sends with another key.
@@ -51,6 +38,7 @@ fn rekey(rig: &Rig, request: &RekeyRequest) {
     }
 }
 
+// GET VPN rows 2, 126
 #[test]
 fn every_pair_of_twenty_members_talks_and_nothing_is_in_clear() {
     if !root() {
@@ -78,9 +66,20 @@ fn every_pair_of_twenty_members_talks_and_nothing_is_in_clear() {
     assert_eq!(first.len(), 2, "the current key and the staged one");
     for node in rig.members() {
         assert_eq!(spis(&node.name), first, "{}", node.name);
+        // No device for each peer either: the cable, the loopback and one for all that is encrypted.
+        let links = rig
+            .run(&node.name, &["ip", "-brief", "link"])
+            .expect("links");
+        let mut names: Vec<&str> = links
+            .lines()
+            .filter_map(|line| line.split(['@', ' ']).next())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, ["eth0", "getvpn0", "lo"], "{}", node.name);
     }
 }
 
+// GET VPN row 134
 #[test]
 fn rekeys_under_traffic_lose_nothing() {
     if !root() {
@@ -112,12 +111,14 @@ fn rekeys_under_traffic_lose_nothing() {
     );
 }
 
+// GET VPN row 69
 #[test]
 fn losing_the_primary_again_and_again_loses_no_packet() {
     if !root() {
         return;
     }
-    let mut rig = Rig::up_scaled("quickstart.yaml", "failover", Some(2), "0.1").expect("lab");
+    // With times as users have them: an activation delay shorter than a fail-over is no promise.
+    let mut rig = Rig::up_scaled("quickstart.yaml", "failover", Some(2), "1").expect("lab");
     let registrations = rig.registrations().expect("status");
     let watch = rig.watch().expect("capture");
     let traffic = rig.traffic("m-1", "m-2", RATE).expect("traffic");
@@ -136,6 +137,14 @@ fn losing_the_primary_again_and_again_loses_no_packet() {
     }
     let report = traffic.stop().expect("traffic");
     let audit = watch.finish().expect("capture");
+    // Says where packets went, should any be missing.
+    for name in ["m-1", "m-2"] {
+        let state = rig.member(name).expect("status");
+        println!(
+            "{name}: {} {} {}",
+            state["packets"], state["drops"], state["guard"]["drops"]
+        );
+    }
     times.sort();
     let median = times[times.len() / 2];
     println!(
@@ -152,6 +161,7 @@ fn losing_the_primary_again_and_again_loses_no_packet() {
     );
 }
 
+// GET VPN rows 11, 103
 #[test]
 fn without_key_servers_traffic_goes_on_until_the_staged_key_ends_and_then_drops() {
     if !root() {
@@ -192,6 +202,11 @@ fn without_key_servers_traffic_goes_on_until_the_staged_key_ends_and_then_drops(
     })
     .expect("traffic");
     let late = traffic.received() - received;
+    let dropped = rig.member("m-1").expect("status")["drops"]["no_security_association"].as_u64();
+    assert!(
+        dropped >= Some(1_000),
+        "the drops name their cause: {dropped:?}"
+    );
     let report = traffic.stop().expect("traffic");
     let audit = watch.finish().expect("capture");
     println!("{report:?} {audit:?}");

@@ -2,22 +2,13 @@
 
 use std::time::Duration;
 
-use e2e::rig::{Rig, example};
+use e2e::rig::{Rig, example, root};
 use keyserver_api::request::RekeyRequest;
 use keyserver_api::status::ServerRole;
 use kubectl_getvpn::lab::admin::Admin;
 use kubectl_getvpn::lab::network::{self, Cut};
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    assert!(
-        root || std::env::var_os("CI").is_none(),
-        "continuous integration must run the lab tests as root"
-    );
-    root
-}
 
 #[test]
 fn a_primary_that_is_cut_off_gives_way_and_follows_when_it_is_back() {

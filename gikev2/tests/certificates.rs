@@ -111,10 +111,15 @@ fn time_is_checked_at_every_link() {
         Err(CertificateError::NotYetValid { subject, not_before: 1_830_297_600 }) if subject == "CN=first"
     ));
     assert_eq!(at(NOW + 2 * YEAR), Ok(()));
+    let over = at(NOW + 4 * YEAR).expect_err("its time is over");
     assert!(matches!(
-        at(NOW + 4 * YEAR),
-        Err(CertificateError::Expired { subject, not_after: 1_893_456_000 }) if subject == "CN=m-1"
+        &over,
+        CertificateError::Expired { subject, not_after: 1_893_456_000 } if subject == "CN=m-1"
     ));
+    assert_eq!(
+        over.to_string(),
+        "`CN=m-1` expired on 2030-01-01 at 00:00 UTC"
+    );
     assert!(at(u64::MAX).is_err());
 }
 

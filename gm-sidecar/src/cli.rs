@@ -1,9 +1,13 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use operator_api::pod as place;
 use runtime::logging::LogArguments;
+
+use crate::pod::probe::Probe;
 
 /// Group member: encrypts the traffic of a pod, gateway or VM.
 #[derive(Debug, Parser)]
@@ -36,6 +40,41 @@ pub enum Command {
     Cleanup(ConfigArgument),
     /// Show the state of a running member
     Status(StatusArguments),
+    /// Run as the sidecar of a pod: everything comes from the environment and from the operator
+    Pod,
+    /// Answer a probe of the kubelet about the member of this pod
+    Probe(ProbeArguments),
+    /// Look whether a host answers, through the data path like any program here
+    Reach(ReachArguments),
+}
+
+/// Arguments of `reach`.
+#[derive(Args, Clone, Debug)]
+pub struct ReachArguments {
+    /// Address of the host
+    pub address: IpAddr,
+    /// TCP port to connect to; a refusal is an answer too
+    #[arg(long, default_value_t = 9)]
+    pub port: u16,
+    /// Seconds to wait
+    #[arg(long, default_value_t = 3, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub wait: u64,
+}
+
+/// Arguments of `probe`.
+#[derive(Args, Clone, Debug)]
+pub struct ProbeArguments {
+    /// What is probed
+    #[arg(value_enum)]
+    pub probe: Probe,
+    /// Control socket of the member
+    #[arg(long, value_name = "PATH", default_value_os_t = default_socket())]
+    pub socket: PathBuf,
+}
+
+/// Where the member of a pod listens.
+fn default_socket() -> PathBuf {
+    PathBuf::from(place::STATE_DIRECTORY).join(place::CONTROL_SOCKET_FILE)
 }
 
 /// Arguments of `run`.

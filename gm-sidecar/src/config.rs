@@ -4,13 +4,16 @@
 mod check;
 mod flow;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use gm_core::spd::Selector;
+use operator_api::services::Services;
 use serde::Deserialize;
 
 use flow::FlowEntry;
+
+use crate::datapath::MulticastCopies;
 
 /// Everything a member is told by its administrator.
 #[derive(Debug, Deserialize)]
@@ -49,6 +52,9 @@ pub struct Config {
     /// Numbers of the kernel objects this member makes.
     #[serde(default)]
     pub network: NetworkConfig,
+    /// Services that are translated before encryption.
+    #[serde(default)]
+    pub services: Services,
     /// The groups to join, in order of precedence.
     pub groups: Vec<GroupConfig>,
     /// Folder that relative file names start from; set by [`Config::load`].
@@ -166,6 +172,10 @@ pub struct GroupConfig {
     /// Overrides the group's direction.
     #[serde(default)]
     pub direction: DirectionConfig,
+    /// Where the network carries no multicast: addresses of the group's other members. A copy of every multicast packet
+    /// of the group goes to each, and copies of theirs are accepted. Absent: multicast goes as multicast.
+    #[serde(default)]
+    pub multicast_receivers: Option<Vec<IpAddr>>,
 }
 
 /// Which way a group's SAs are used by this member.
@@ -284,6 +294,23 @@ impl Config {
     /// `file` as written, or below the configuration's folder when relative.
     pub fn resolve(&self, file: &Path) -> PathBuf {
         self.base.join(file)
+    }
+
+    /// Key servers of all groups.
+    pub fn key_servers(&self) -> Vec<SocketAddr> {
+        let groups = self.groups.iter();
+        groups
+            .flat_map(|group| group.key_servers.iter().copied())
+            .collect()
+    }
+
+    /// Where copies of multicast go.
+    pub fn multicast_copies(&self) -> MulticastCopies {
+        let copies = self.groups.iter().filter_map(|group| {
+            let receivers = group.multicast_receivers.clone()?;
+            Some((group.group_id, receivers))
+        });
+        MulticastCopies(copies.collect())
     }
 
     /// Flows in clear before registration: `allowClear`, and with `localBypass: Include` the

@@ -4,6 +4,7 @@
 //! `POST /v1/shutdown`, and `/livez`, `/readyz`, `/metrics` as on the metrics endpoint. Whoever may
 //! open the socket file may do all of this; it never shows a key.
 
+pub mod access_list;
 pub mod client;
 pub mod report;
 pub mod table;

@@ -15,21 +15,28 @@ use std::process::{Command, Output, Stdio};
 
 use gm_core::member::traffic_plan::TrafficPlan;
 
+/// Beginning of the names of counters of packets that may be clear.
+const BYPASS: &str = "bypass_";
+/// Beginning of the names of counters of packets that are clear because no policy is known and the member fails open.
+const EXPOSED: &str = "exposed_";
+
 /// What the rules need to know besides the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
-    /// Name of the member; the table is `inet getvpn_<member>`.
+    /// Name of the member in the kernel; the table is `inet getvpn_<member>`.
     pub member: String,
     /// Protected interfaces.
     pub interfaces: Vec<String>,
     /// Mark of our own sockets.
     pub mark: u32,
-    /// Source port of registration; 0 when the kernel chose one.
-    pub ike_port: u16,
+    /// Our ports of registration, where unicast rekeys arrive; none while the kernel has not chosen one.
+    pub ike_ports: Vec<u16>,
     /// Key servers of all groups; their answers are let in.
     pub key_servers: Vec<SocketAddr>,
     /// Multicast addresses on which rekeys arrive.
     pub rekey_groups: Vec<SocketAddr>,
+    /// Where certificates and configuration come from; its answers are let in.
+    pub operator: Option<SocketAddr>,
 }
 
 /// Why the rules could not be changed or read.
@@ -60,6 +67,11 @@ impl Guard {
     /// [`GuardError`]; the earlier rules are then still in force.
     pub fn install(&self, plan: &TrafficPlan) -> Result<(), GuardError> {
         nft(&["-f", "-"], &self.ruleset(plan)).map(drop)
+    }
+
+    /// How many verdicts the rules for `plan` give: what a listing that was never seen before must show, too.
+    pub fn verdicts(&self, plan: &TrafficPlan) -> usize {
+        verdicts(&self.ruleset(plan))
     }
 
     /// Asks the kernel whether it would accept the rules for `plan`, changing nothing.
@@ -105,8 +117,10 @@ impl Guard {
 pub struct Inspection {
     /// The listing without the counters' values: two equal ones are the same rules.
     pub rules: String,
-    /// Packets dropped by each counter since the rules were last replaced.
-    pub drops: BTreeMap<String, u64>,
+    /// Verdicts that the rules give, as [`Guard::verdicts`] counts them.
+    pub verdicts: usize,
+    /// Packets counted by each counter since the rules were last replaced; [`is_drop`] tells which were dropped.
+    pub counters: BTreeMap<String, u64>,
 }
 
 impl Inspection {
@@ -118,7 +132,7 @@ impl Inspection {
             match (words.as_slice(), &counter) {
                 (["packets", packets, ..], Some(name)) => {
                     let packets = packets.parse().unwrap_or(0);
-                    inspection.drops.insert(String::clone(name), packets);
+                    inspection.counters.insert(String::clone(name), packets);
                     counter = None;
                 }
                 (words, _) => {
@@ -131,8 +145,28 @@ impl Inspection {
                 }
             }
         }
+        inspection.verdicts = verdicts(&inspection.rules);
         inspection
     }
+}
+
+/// Verdicts in rules as we write them and as the kernel lists them; each of our rules but that of exposure has one.
+fn verdicts(rules: &str) -> usize {
+    rules
+        .split_whitespace()
+        .filter(|word| matches!(*word, "accept" | "drop" | "return" | "jump"))
+        .count()
+}
+
+/// Whether a counter of this name counts dropped packets; the others count packets that went in clear by an entry of
+/// the access list.
+pub fn is_drop(counter: &str) -> bool {
+    !counter.starts_with(BYPASS) && !counter.starts_with(EXPOSED)
+}
+
+/// Whether a counter of this name counts packets that were clear because no policy was known.
+pub fn is_exposure(counter: &str) -> bool {
+    counter.starts_with(EXPOSED)
 }
 
 /// Name of the table of `member`.
@@ -140,7 +174,7 @@ fn table(member: &str) -> String {
     format!("getvpn_{member}")
 }
 
-fn nft(arguments: &[&str], input: &str) -> Result<Output, GuardError> {
+pub(crate) fn nft(arguments: &[&str], input: &str) -> Result<Output, GuardError> {
     let spawn = |program: &str| {
         Command::new(program)
             .args(arguments)

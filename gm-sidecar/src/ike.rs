@@ -3,8 +3,6 @@
 //! Everything that arrives, on whichever socket, goes into one queue. Every socket carries our
 //! mark, so that its packets pass the drop rules and take the ordinary routes.
 
-mod nat_traversal;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,11 +15,13 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::datapath::IkeDatagram;
-use nat_traversal::NatTraversalSender;
+use crate::datapath::{IkeDatagram, IkeSender};
 
 /// Datagrams that wait to be handled; beyond that the kernel's buffers take over.
 const QUEUE: usize = 256;
+
+/// What is tried when the kernel refuses a port.
+const BIND: &str = "bind the registration port";
 
 /// Largest UDP payload.
 const LARGEST: usize = 65_535;
@@ -71,7 +71,8 @@ pub struct IkeSockets {
     v6: Option<Arc<UdpSocket>>,
     port: u16,
     mark: u32,
-    nat_traversal: NatTraversalSender,
+    /// Sends from the ESP port; absent until the packet path is up.
+    nat_traversal: Option<IkeSender>,
     groups: BTreeMap<SocketAddr, GroupMembership>,
     sender: mpsc::Sender<Arrival>,
     receiver: mpsc::Receiver<Arrival>,
@@ -105,20 +106,54 @@ impl IkeSockets {
             v6: None,
             port,
             mark,
-            nat_traversal: NatTraversalSender::new(mark),
+            nat_traversal: None,
             groups: BTreeMap::new(),
             sender,
             receiver,
         };
-        if key_servers.iter().any(SocketAddr::is_ipv4) {
-            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-            sockets.v4 = Some(sockets.listen(address)?);
-        }
-        if key_servers.iter().any(SocketAddr::is_ipv6) {
-            let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-            sockets.v6 = Some(sockets.listen(address)?);
-        }
+        sockets.reach(key_servers)?;
         Ok(sockets)
+    }
+
+    /// Binds what is not bound yet and `key_servers` need.
+    ///
+    /// # Errors
+    /// [`IkeError`], naming the port and what to do.
+    pub fn reach(&mut self, key_servers: &[SocketAddr]) -> Result<(), IkeError> {
+        if self.v4.is_none() && key_servers.iter().any(SocketAddr::is_ipv4) {
+            self.v4 = Some(self.bind_any(Ipv4Addr::UNSPECIFIED.into())?);
+        }
+        if self.v6.is_none() && key_servers.iter().any(SocketAddr::is_ipv6) {
+            self.v6 = Some(self.bind_any(Ipv6Addr::UNSPECIFIED.into())?);
+        }
+        Ok(())
+    }
+
+    /// Our ports, where unicast rekeys arrive.
+    pub fn ports(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> = [&self.v4, &self.v6]
+            .into_iter()
+            .flatten()
+            .filter_map(|socket| Some(socket.local_addr().ok()?.port()))
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Binds the configured port, or any where that one is not for us: without CAP_NET_BIND_SERVICE the kernel keeps
+    /// ports below `ip_unprivileged_port_start`, and a key server answers to whatever port we ask from.
+    fn bind_any(&self, address: IpAddr) -> Result<Arc<UdpSocket>, IkeError> {
+        match self.listen(SocketAddr::new(address, self.port)) {
+            Err(IkeError::Forbidden { action }) if action == BIND && self.port != 0 => {
+                tracing::info!(
+                    port = self.port,
+                    "the registration port is reserved here; using any free port"
+                );
+                self.listen(SocketAddr::new(address, 0))
+            }
+            other => other,
+        }
     }
 
     /// Our port towards `remote`.
@@ -137,8 +172,13 @@ impl IkeSockets {
         }
     }
 
-    /// Puts IKE messages that arrive on the packet path's port 4500 into the queue.
-    pub fn forward_from(&self, mut datagrams: mpsc::Receiver<IkeDatagram>) {
+    /// Shares the packet path's port 4500: takes IKE messages that arrive there, and sends through `through`.
+    pub fn share_esp_port(
+        &mut self,
+        mut datagrams: mpsc::Receiver<IkeDatagram>,
+        through: IkeSender,
+    ) {
+        self.nat_traversal = Some(through);
         let sender = self.sender.clone();
         tokio::spawn(async move {
             while let Some(datagram) = datagrams.recv().await {
@@ -161,7 +201,9 @@ impl IkeSockets {
     /// The kernel's answer; the protocol repeats what matters.
     pub async fn send(&self, transmit: &Transmit) -> io::Result<()> {
         if transmit.local.port() == NAT_TRAVERSAL_PORT && self.port != NAT_TRAVERSAL_PORT {
-            return self.nat_traversal.send(transmit);
+            let sender = self.nat_traversal.as_ref();
+            let sender = sender.ok_or(io::ErrorKind::NotConnected)?;
+            return sender.send(transmit.local.ip(), transmit.remote, &transmit.payload);
         }
         match self.socket_to(transmit.remote) {
             Some(socket) => socket
@@ -271,9 +313,7 @@ impl IkeSockets {
         socket
             .set_nonblocking(true)
             .map_err(explain("prepare a socket"))?;
-        socket
-            .bind(&address.into())
-            .map_err(explain("bind the registration port"))?;
+        socket.bind(&address.into()).map_err(explain(BIND))?;
         let socket = UdpSocket::from_std(socket.into()).map_err(explain("watch a socket"))?;
         let socket = Arc::new(socket);
         let local = socket

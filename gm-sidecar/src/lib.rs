@@ -13,5 +13,8 @@ pub mod guard;
 pub mod ike;
 pub mod metrics;
 pub mod network;
+pub mod pod;
 pub mod privileges;
+pub mod reach;
 pub mod runner;
+pub mod services;

@@ -1,7 +1,9 @@
 //! Group member: encrypts the traffic of a pod, gateway or VM.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use gm_sidecar::cli::{Cli, Command, Output, RunArguments, StatusArguments};
@@ -9,8 +11,9 @@ use gm_sidecar::config::Config;
 use gm_sidecar::control::{client, table};
 use gm_sidecar::guard::Guard;
 use gm_sidecar::network::{Network, NetworkError};
+use gm_sidecar::pod::{self, PodError, Surroundings, probe};
 use gm_sidecar::runner::{self, RunError, RunOptions};
-use gm_sidecar::{credentials, privileges};
+use gm_sidecar::{credentials, privileges, reach};
 use runtime::shutdown::Shutdown;
 use runtime::{exit, hardening, logging};
 
@@ -39,6 +42,14 @@ fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check(&arguments.config),
         Some(Command::Cleanup(arguments)) => cleanup(&arguments.config),
         Some(Command::Status(arguments)) => status(&arguments),
+        Some(Command::Pod) => in_pod(),
+        Some(Command::Probe(arguments)) => {
+            probe::ask(arguments.probe, &arguments.socket).map_err(Failure::running)
+        }
+        Some(Command::Reach(arguments)) => {
+            let target = SocketAddr::new(arguments.address, arguments.port);
+            reach::reach(target, Duration::from_secs(arguments.wait)).map_err(Failure::running)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::from(exit::OK),
@@ -73,22 +84,48 @@ fn run(arguments: RunArguments) -> Result<(), Failure> {
     };
     runtime()?.block_on(async {
         let (trigger, shutdown) = Shutdown::on_signals().map_err(Failure::running)?;
-        runner::run(config, guarded, options, trigger, shutdown)
+        runner::run(config, guarded, options, None, trigger, shutdown)
+            .await
+            .map_err(explain)
+    })
+}
+
+/// Whether a failure is one of the surroundings or one that happened while running.
+fn explain(error: RunError) -> Failure {
+    match error {
+        RunError::Guard(_)
+        | RunError::Network(NetworkError::Refused { .. } | NetworkError::TooManyRules(_)) => {
+            Failure::running(error)
+        }
+        RunError::Network(
+            NetworkError::Open(_) | NetworkError::Forbidden { .. } | NetworkError::NoInterface(_),
+        )
+        | RunError::Credentials(_)
+        | RunError::Ike(_)
+        | RunError::DataPath(_)
+        | RunError::Endpoint(_) => Failure::usage(error),
+    }
+}
+
+/// The sidecar of a pod.
+fn in_pod() -> Result<(), Failure> {
+    let surroundings = Surroundings::from_environment().map_err(Failure::usage)?;
+    // Before anything else: from here on nothing leaves that must not.
+    let guarded = pod::close(&surroundings).map_err(Failure::usage)?;
+    let hardening = hardening::apply();
+    tracing::info!(
+        pod = surroundings.name,
+        namespace = surroundings.namespace,
+        undumpable = hardening.undumpable,
+        "drop rules in force, enrolling"
+    );
+    runtime()?.block_on(async {
+        let (trigger, shutdown) = Shutdown::on_signals().map_err(Failure::running)?;
+        pod::run(surroundings, guarded, trigger, shutdown)
             .await
             .map_err(|error| match error {
-                RunError::Guard(_)
-                | RunError::Network(
-                    NetworkError::Refused { .. } | NetworkError::TooManyRules(_),
-                ) => Failure::running(error),
-                RunError::Network(
-                    NetworkError::Open(_)
-                    | NetworkError::Forbidden { .. }
-                    | NetworkError::NoInterface(_),
-                )
-                | RunError::Credentials(_)
-                | RunError::Ike(_)
-                | RunError::DataPath(_)
-                | RunError::Endpoint(_) => Failure::usage(error),
+                PodError::Run(error) => explain(error),
+                other => Failure::running(other),
             })
     })
 }

@@ -10,6 +10,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::control::report::{GroupReport, Report};
@@ -24,7 +25,8 @@ impl LatestReport {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
-    fn get(&self) -> Report {
+    /// The report.
+    pub fn get(&self) -> Report {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -35,6 +37,11 @@ impl LatestReport {
 /// A registry whose metrics are those of `latest`.
 pub fn registry(latest: LatestReport) -> Registry {
     let mut registry = Registry::with_prefix("getvpn_member");
+    registry.register(
+        "build",
+        "What runs",
+        Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+    );
     registry.register_collector(Box::new(ReportCollector(latest)));
     registry
 }
@@ -245,6 +252,11 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
         for line in [
             "getvpn_member_ready 1.0",
+            concat!(
+                "getvpn_member_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
             "getvpn_member_drops_total{reason=\"unknown_spi\"} 3.0",
             "getvpn_member_registered{group=\"7\"} 1.0",
             "getvpn_member_rekeys_total{group=\"7\",result=\"accepted\"} 2.0",

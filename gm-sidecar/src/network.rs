@@ -64,7 +64,8 @@ pub struct Network {
     rules: Vec<Rule>,
     first_preference: u32,
     routes: Vec<Route>,
-    restored: Vec<sysctl::Change>,
+    /// Devices whose reverse-path check was relaxed, and what it was before.
+    relaxed: Vec<(u32, i32)>,
 }
 
 impl Network {
@@ -94,7 +95,7 @@ impl Network {
             rules: Vec::new(),
             first_preference: config.rule_preference,
             routes: Vec::new(),
-            restored: Vec::new(),
+            relaxed: Vec::new(),
         };
         network.kernel.remove_ours(network.names.table).await?;
         Ok(network)
@@ -157,8 +158,14 @@ impl Network {
     /// routes.
     pub async fn apply(&mut self, plan: &TrafficPlan, tun_index: u32) -> Result<(), NetworkError> {
         let host = self.host().await?;
-        let wanted = RoutingPlan::build(plan, &self.names, &host);
-        self.relax_reverse_path_checks();
+        let mut wanted = RoutingPlan::build(plan, &self.names, &host);
+        if sysctl::lacks_ipv6(&self.names.tun) {
+            // Without IPv6 on the device there is none in the pod; the drop rules hold for it all the same.
+            wanted
+                .routes
+                .retain(|route| route.destination.addr().is_ipv4());
+        }
+        self.relax_reverse_path_checks().await?;
         self.kernel.bring_up(tun_index).await?;
         for route in &wanted.routes {
             if !self.routes.contains(route) {
@@ -187,8 +194,11 @@ impl Network {
     pub async fn remove(&mut self) -> Result<(), NetworkError> {
         self.rules.clear();
         self.routes.clear();
-        for change in self.restored.drain(..) {
-            change.undo();
+        for (device, before) in self.relaxed.drain(..) {
+            // A device that has gone took its switches with it.
+            if let Err(error) = self.kernel.set_reverse_path_check(device, before).await {
+                tracing::debug!(device, %error, "reverse-path check not restored");
+            }
         }
         self.kernel.remove_ours(self.names.table).await
     }
@@ -238,14 +248,18 @@ impl Network {
         Ok(())
     }
 
-    /// Encrypted packets arrive where routing says that their source is behind the TUN device; the
-    /// strict reverse-path check would drop them.
-    fn relax_reverse_path_checks(&mut self) {
-        let devices = self.names.interfaces.iter().chain([&self.names.tun]);
-        for device in devices {
-            if let Some(change) = sysctl::relax_reverse_path_check(device) {
-                self.restored.push(change);
+    /// Encrypted packets arrive where routing says that their source is behind the TUN device, and with a direction
+    /// of its own a flow arrives at one device and leaves by another: a strict reverse-path check would drop them.
+    async fn relax_reverse_path_checks(&mut self) -> Result<(), NetworkError> {
+        for device in self.names.interfaces.iter().chain([&self.names.tun]) {
+            if let Some(before) = sysctl::strict_reverse_path_check(device) {
+                let index = self.kernel.index_of(device).await?;
+                self.kernel
+                    .set_reverse_path_check(index, sysctl::LOOSE)
+                    .await?;
+                self.relaxed.push((index, before));
             }
         }
+        Ok(())
     }
 }

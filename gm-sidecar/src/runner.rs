@@ -5,13 +5,16 @@
 
 mod enforcement;
 mod journal;
+mod reconfiguring;
 mod start;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gikev2::Entropy;
-use gm_core::member::GroupMember;
+use gm_core::DropReason;
+use gm_core::data_plane::Direction;
+use gm_core::member::{GroupMember, GroupSettings};
 use runtime::health::Health;
 use runtime::shutdown::Shutdown;
 use runtime::{clock, entropy};
@@ -19,6 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::control::Command;
+use crate::control::access_list::access_list;
 use crate::control::report::{DeviceReport, GroupReport, GuardReport, PacketReport, Report};
 use crate::datapath::{Handle, UnknownSpi};
 use crate::guard::Guard;
@@ -31,6 +35,8 @@ pub use start::{RunError, close, run};
 
 /// How often slow things are looked at: multicast memberships, counters, reports.
 const TICK: Duration = Duration::from_secs(1);
+/// Ticks for which the packet path encrypts what is left in it when flows go in clear from now on: one whole tick.
+const TICKS_TO_LEAVE: u8 = 2;
 
 /// How many ticks pass between two looks at the kernel's rules and addresses.
 const KERNEL_CHECK_TICKS: u64 = 5;
@@ -46,6 +52,22 @@ const LEAVE_LIMIT: Duration = Duration::from_millis(500);
 pub struct RunOptions {
     /// Remove the drop rules at an orderly end.
     pub remove_guard: bool,
+}
+
+/// A configuration for a member that runs, with its files read.
+pub struct Update {
+    /// The configuration.
+    pub config: Config,
+    /// What it says about each group.
+    pub settings: Vec<GroupSettings>,
+}
+
+/// What connects a running member with whoever configures it.
+pub struct Feed {
+    /// Where configurations come from.
+    pub updates: mpsc::Receiver<Update>,
+    /// Where the member's state goes.
+    pub latest: LatestReport,
 }
 
 /// The operating system's random numbers.
@@ -65,6 +87,8 @@ struct Runner {
     network: Network,
     enforcement: Enforcement,
     data_path: Handle,
+    /// How long packets that were on their way into the packet path when it was left are still encrypted, in ticks.
+    ticks_to_leave: u8,
     health: Health,
     latest: LatestReport,
     started: Instant,
@@ -75,6 +99,7 @@ impl Runner {
         &mut self,
         mut unknown_spis: Option<mpsc::Receiver<UnknownSpi>>,
         mut commands: mpsc::Receiver<Command>,
+        mut updates: Option<mpsc::Receiver<Update>>,
         mut shutdown: Shutdown,
     ) {
         let mut ticks: u64 = 0;
@@ -88,6 +113,7 @@ impl Runner {
                 arrival = self.ike.receive() => self.handle_arrival(&arrival),
                 Some(unknown) = receive(&mut unknown_spis) => self.handle_unknown_spi(&unknown),
                 Some(command) = commands.recv() => self.handle_command(command),
+                Some(update) = receive(&mut updates) => self.reconfigure(update),
                 () = sleep_until(due) => {
                     self.member.handle_timeout(clock::now(), &mut SystemEntropy);
                 }
@@ -146,6 +172,12 @@ impl Runner {
     }
 
     async fn handle_tick(&mut self, look_at_kernel: bool) {
+        if self.ticks_to_leave > 0 {
+            self.ticks_to_leave -= 1;
+            if self.ticks_to_leave == 0 {
+                self.install_data_plane();
+            }
+        }
         self.enforcement.update_multicast();
         if look_at_kernel {
             self.enforcement
@@ -160,6 +192,14 @@ impl Runner {
             .map(|used| used.spi)
             .collect();
         let now = clock::now();
+        let counters = self.data_path.counters();
+        let refused = counters
+            .drops
+            .iter()
+            .find(|(reason, _)| *reason == DropReason::OutsideTimeWindow)
+            .map_or(0, |(_, count)| *count);
+        self.member
+            .observe_packets(now, refused, counters.received_packets, &mut SystemEntropy);
         for membership in self.member.memberships_mut() {
             if scarce.iter().any(|spi| membership.knows(*spi)) {
                 membership.handle_sender_id_exhausted(now);
@@ -178,7 +218,7 @@ impl Runner {
             while let Some(event) = self.member.poll_event() {
                 journal::record(&event);
             }
-            if self.member.take_changed() {
+            if self.member.take_changed() || self.enforcement.is_stale() {
                 self.enforce().await;
             }
             let mut sent = false;
@@ -219,20 +259,34 @@ impl Runner {
         let rekey_groups = self.member.rekey_groups();
         self.ike
             .set_rekey_groups(&rekey_groups, self.enforcement.interfaces());
-        let closing = plan.closed;
-        if closing {
+        // What is to be encrypted from now on is led to the packet path once that can do it, and clear packets are stopped
+        // last; what may go in clear from now on is let pass first, and leaves the packet path last. So no packet meets a
+        // part that does not want it any more, or not yet.
+        let loosens = self.enforcement.loosens(&plan);
+        let guard_first = plan.closed || loosens;
+        let tun = self.data_path.tun_index();
+        if guard_first {
             self.enforcement
                 .set_guard(plan.clone(), &rekey_groups, &self.health);
         }
-        let data_plane = self.member.data_plane(None);
-        if let Err(error) = self.data_path.install(data_plane) {
-            tracing::error!(%error, "the packet path refused the new keys");
+        if loosens {
+            self.enforcement
+                .set_routes(&plan, &mut self.network, tun, &self.health)
+                .await;
         }
-        let tun = self.data_path.tun_index();
-        self.enforcement
-            .set_routes(&plan, &mut self.network, tun, &self.health)
-            .await;
-        if !closing {
+        // What was led into the device before the routes changed is still encrypted for a moment.
+        self.ticks_to_leave = if loosens && !plan.closed {
+            TICKS_TO_LEAVE
+        } else {
+            0
+        };
+        self.install_data_plane();
+        if !loosens {
+            self.enforcement
+                .set_routes(&plan, &mut self.network, tun, &self.health)
+                .await;
+        }
+        if !guard_first {
             self.enforcement
                 .set_guard(plan, &rekey_groups, &self.health);
         }
@@ -251,6 +305,19 @@ impl Runner {
         }
     }
 
+    /// Gives the packet path what the state machine wants.
+    fn install_data_plane(&self) {
+        let mut data_plane = self.member.data_plane(None);
+        if self.ticks_to_leave > 0 {
+            for group in &mut data_plane.groups {
+                group.direction = Direction::Both;
+            }
+        }
+        if let Err(error) = self.data_path.install(data_plane) {
+            tracing::error!(%error, "the packet path refused the new keys");
+        }
+    }
+
     fn report(&self) -> Report {
         let counters = self.data_path.counters();
         let statistics = self.data_path.sa_statistics();
@@ -266,7 +333,10 @@ impl Runner {
             guard: GuardReport {
                 installed: self.enforcement.guard_in_force(),
                 closed: self.member.is_closed(),
+                exposed: self.member.is_exposed(),
+                exposures: self.enforcement.exposures(),
                 drops: self.enforcement.guard_drops(),
+                bypassed: self.enforcement.bypassed(),
             },
             device: DeviceReport {
                 name: self.data_path.tun_name().to_owned(),
@@ -279,6 +349,7 @@ impl Runner {
                 .filter(|(_, count)| *count > 0)
                 .map(|(reason, count)| (reason.label().to_owned(), *count))
                 .collect(),
+            access_list: access_list(&self.member.traffic_plan()),
             groups: self
                 .member
                 .status(clock::now())

@@ -53,19 +53,30 @@ pub enum IkeError {
     },
 }
 
-/// The responder's configuration.
+/// Who this key server is to members, and how they prove who they are, from the files of `config`.
 ///
 /// # Errors
 /// [`IkeError`].
-pub fn responder(config: &Config) -> Result<responder::Config, IkeError> {
+pub fn credentials(config: &Config) -> Result<responder::Credentials, IkeError> {
     let certificate = config.authentication.certificate.as_ref();
     let identity = own_identity(&config.identity, certificate)?;
-    let mut responder = responder::Config::new(identity);
-    if let Some(path) = &config.authentication.pre_shared_keys_file {
-        responder.pre_shared_keys = Some(Box::new(KeyTable::load(path)?));
-    }
-    responder.certificate = certificate.map(credentials).transpose()?;
-    Ok(responder)
+    let pre_shared_keys: Option<Box<dyn PreSharedKeys>> =
+        match &config.authentication.pre_shared_keys_file {
+            Some(path) => Some(Box::new(KeyTable::load(path)?)),
+            None => None,
+        };
+    Ok(responder::Credentials {
+        identity,
+        pre_shared_keys,
+        certificate: certificate.map(from_files).transpose()?,
+    })
+}
+
+/// The responder's configuration with `credentials`.
+pub fn responder(credentials: responder::Credentials) -> responder::Config {
+    let mut config = responder::Config::new(credentials.identity.clone());
+    config.set_credentials(credentials);
+    config
 }
 
 fn own_identity(
@@ -112,7 +123,7 @@ fn identification(identity: &IdentityPattern) -> Result<Identification, &'static
     }
 }
 
-fn credentials(files: &CertificateFiles) -> Result<CertificateCredentials, IkeError> {
+fn from_files(files: &CertificateFiles) -> Result<CertificateCredentials, IkeError> {
     let chain = read_chain("chainFile", &files.chain_file)?;
     let unusable = |field, path: &Path| {
         let path = path.to_owned();

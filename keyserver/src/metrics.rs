@@ -33,6 +33,13 @@ pub struct ReasonLabel {
     pub reason: &'static str,
 }
 
+/// Label of a count of key servers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StateLabel {
+    /// `reachable` or `unreachable`.
+    pub state: &'static str,
+}
+
 /// Label of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct UseLabel {
@@ -49,10 +56,18 @@ pub struct Metrics {
     pub term: Gauge,
     /// Log entries that are not applied yet.
     pub commit_lag: Gauge,
+    /// Voting key servers, by whether the primary reaches them; nothing elsewhere.
+    pub voters: Family<StateLabel, Gauge>,
+    /// Connections and messages between key servers that were refused.
+    pub peers_refused: Counter,
     /// Members of each group.
     pub members: Family<GroupLabel, Gauge>,
     /// Sender-IDs each group can still grant.
     pub sender_ids_free: Family<GroupLabel, Gauge>,
+    /// Sender-IDs each group can grant in an epoch.
+    pub sender_ids_capacity: Family<GroupLabel, Gauge>,
+    /// When the next planned rekey of each group is due, in seconds of UNIX time.
+    pub next_rekey: Family<GroupLabel, Gauge<f64, AtomicU64>>,
     /// When the last key a member can hold ends, in seconds of UNIX time.
     pub traffic_key_expiry: Family<GroupLabel, Gauge<f64, AtomicU64>>,
     /// Rekeys, by how they ended.
@@ -75,8 +90,12 @@ impl Metrics {
             primary: Gauge::default(),
             term: Gauge::default(),
             commit_lag: Gauge::default(),
+            voters: Family::default(),
+            peers_refused: Counter::default(),
             members: Family::default(),
             sender_ids_free: Family::default(),
+            sender_ids_capacity: Family::default(),
+            next_rekey: Family::default(),
             traffic_key_expiry: Family::default(),
             rekeys: Family::default(),
             acknowledgement_seconds: seconds(),
@@ -100,6 +119,16 @@ impl Metrics {
             all.commit_lag,
         );
         registry.register(
+            "keyserver_voters",
+            "Voting key servers by whether the primary reaches them; only the primary says so",
+            all.voters,
+        );
+        registry.register(
+            "keyserver_peers_refused",
+            "Connections and messages that did not come from a key server of this group",
+            all.peers_refused,
+        );
+        registry.register(
             "keyserver_members",
             "Members registered with a group",
             all.members,
@@ -108,6 +137,16 @@ impl Metrics {
             "sender_ids_free",
             "Sender-IDs a group can grant before a new epoch",
             all.sender_ids_free,
+        );
+        registry.register(
+            "sender_ids_capacity",
+            "Sender-IDs a group can grant in one epoch",
+            all.sender_ids_capacity,
+        );
+        registry.register(
+            "next_rekey_timestamp_seconds",
+            "When the next planned rekey of a group is due",
+            all.next_rekey,
         );
         registry.register(
             "traffic_key_expiry_timestamp_seconds",
@@ -143,12 +182,27 @@ impl Metrics {
         (metrics, Arc::new(registry))
     }
 
+    /// Takes over how many voting key servers the primary reaches, and does not; `None` where nobody knows.
+    pub fn observe_voters(&self, voters: Option<(usize, usize)>) {
+        self.voters.clear();
+        let Some((reachable, unreachable)) = voters else {
+            return;
+        };
+        for (state, count) in [("reachable", reachable), ("unreachable", unreachable)] {
+            self.voters
+                .get_or_create(&StateLabel { state })
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Takes the figures of all groups over from their status.
     ///
     /// `unix_seconds` is the present wall-clock time.
     pub fn observe_groups(&self, groups: &[GroupStatus], unix_seconds: f64) {
         self.members.clear();
         self.sender_ids_free.clear();
+        self.sender_ids_capacity.clear();
+        self.next_rekey.clear();
         self.traffic_key_expiry.clear();
         for group in groups {
             let label = GroupLabel {
@@ -163,6 +217,17 @@ impl Metrics {
             self.sender_ids_free
                 .get_or_create(&label)
                 .set(i64::try_from(free).unwrap_or(i64::MAX));
+            self.sender_ids_capacity
+                .get_or_create(&label)
+                .set(i64::try_from(group.sender_ids_capacity).unwrap_or(i64::MAX));
+            if let Some(next) = group
+                .next_rekey_ms
+                .and_then(|next| u32::try_from(next / 1000).ok())
+            {
+                self.next_rekey
+                    .get_or_create(&label)
+                    .set(unix_seconds + f64::from(next));
+            }
             let last = group
                 .traffic_keys
                 .iter()
@@ -189,8 +254,13 @@ mod tests {
             .registration_rejected
             .get_or_create(&ReasonLabel { reason: "identity" })
             .inc();
+        metrics.observe_voters(Some((2, 1)));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+        assert!(
+            text.contains("getvpn_keyserver_voters{state=\"unreachable\"} 1\n"),
+            "{text}"
+        );
         assert!(text.contains("getvpn_keyserver_primary 1\n"), "{text}");
         assert!(
             text.contains("getvpn_registration_rejected_total{reason=\"identity\"} 1\n"),

@@ -234,6 +234,7 @@ mod tests {
         }
     }
 
+    // GET VPN row 205
     #[test]
     fn an_exported_key_imports_as_the_same_key() {
         for algorithm in [SignatureAlgorithm::RsaPss3072, SignatureAlgorithm::Ed25519] {
@@ -308,6 +309,7 @@ mod tests {
         ));
     }
 
+    // GET VPN row 205
     #[test]
     fn an_rsa_key_under_2048_bits_is_refused() {
         let small = PrivateKey::new(&mut KernelRandom, 1024).expect("generated");

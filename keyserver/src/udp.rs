@@ -233,14 +233,13 @@ pub fn is_multicast(address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
+    /// From here on, ports of these tests: below those that the kernel gives to other sockets.
+    const OWN_PORTS: u16 = 31_500;
+
     #[tokio::test]
     async fn an_answer_leaves_from_the_address_the_question_came_to() {
         let client = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
-        let free = || {
-            let socket = std::net::UdpSocket::bind("127.0.0.2:0").expect("bound");
-            socket.local_addr().expect("bound").port()
-        };
-        let (port, nat_traversal_port) = (free(), free());
+        let [port, nat_traversal_port] = [OWN_PORTS, OWN_PORTS + 1];
         let addresses = ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().expect("address"));
         let mut sockets = Sockets::bind(&addresses, port, nat_traversal_port).expect("bound");
         for address in addresses {
@@ -260,6 +259,38 @@ mod tests {
             let (length, from) = client.recv_from(&mut buffer).await.expect("received");
             assert_eq!((&buffer[..length], from), (&b"answer"[..], datagram.local));
         }
+    }
+
+    // GET VPN row 57
+    #[tokio::test]
+    async fn with_named_addresses_no_other_answers_and_without_all_do() {
+        let [
+            port,
+            nat_traversal_port,
+            other_port,
+            other_nat_traversal_port,
+        ] = [OWN_PORTS + 2, OWN_PORTS + 3, OWN_PORTS + 4, OWN_PORTS + 5];
+        let own: IpAddr = "127.0.0.2".parse().expect("address");
+        let ask = async |address: IpAddr, port: u16| {
+            let client = UdpSocket::bind("0.0.0.0:0").await.expect("bound");
+            client.connect((address, port)).await.expect("a route");
+            client.send(b"question").await.expect("sent");
+            client
+        };
+        let mut named = Sockets::bind(&[own], port, nat_traversal_port).expect("bound");
+        let refused = ask("127.0.0.3".parse().expect("address"), port).await;
+        let mut buffer = [0; 16];
+        let answer = refused.recv(&mut buffer).await;
+        assert!(answer.is_err(), "the host itself says that nobody is there");
+        let _asked = ask(own, port).await;
+        assert_eq!(named.receive().await.local.ip(), own);
+        drop(named);
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let mut all = Sockets::bind(&[any], other_port, other_nat_traversal_port).expect("bound");
+        let (address, _) = all.sockets.first().expect("an address of this host");
+        let (ip, port) = (address.ip(), address.port());
+        let _asked = ask(ip, port).await;
+        assert_eq!(all.receive().await.local.ip(), ip);
     }
 
     #[tokio::test]

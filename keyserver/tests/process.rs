@@ -4,9 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use keyserver_api::client::ClientError;
+use keyserver_api::client::{Client, ClientError};
 use keyserver_api::error::ErrorCode;
-use keyserver_api::request::{RekeyRequest, SigningKeyExportRequest, SigningKeyImportRequest};
+use keyserver_api::request::{
+    RekeyRequest, SigningKeyExportRequest, SigningKeyImportRequest, SigningKeyRotationRequest,
+};
 use keyserver_api::status::{GroupStatus, ServerRole};
 use nix::sys::signal::Signal;
 use support::cluster::PATIENCE;
@@ -49,6 +51,23 @@ async fn one_key_server_takes_a_group_makes_its_keys_and_keeps_them_over_a_resta
             .collect()
     };
     assert_eq!(spis(&after), spis(&before));
+}
+
+/// Whether the primary says that `name` answers it. A replica cannot tell.
+async fn primary_reaches(client: &Client, name: &str) -> bool {
+    let Ok(status) = client.status().await else {
+        return false;
+    };
+    let Some(primary) = status.primary_admin_address else {
+        return false;
+    };
+    let Ok(status) = client.clone().at(vec![primary]).status().await else {
+        return false;
+    };
+    status
+        .peers
+        .iter()
+        .any(|peer| peer.name == name && peer.reachable == Some(true))
 }
 
 #[tokio::test]
@@ -103,10 +122,20 @@ async fn three_key_servers_agree_and_survive_the_loss_of_the_primary() {
     }
     // Asked to step down, the new primary hands over to the highest priority that is there.
     let others = servers.client(&[1, 2]);
-    others.step_down().await.expect("handed over");
+    let deadline = runtime::clock::now() + PATIENCE;
+    while !primary_reaches(&others, "ks-0").await {
+        assert!(
+            runtime::clock::now() < deadline,
+            "the primary does not reach ks-0"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A handover can miss its target where that one was not heard of for a moment; whoever leads then is asked again.
     let deadline = runtime::clock::now() + PATIENCE;
     while others.status().await.expect("status").primary.as_deref() != Some("ks-0") {
         assert!(runtime::clock::now() < deadline, "ks-0 does not lead");
+        // Refused while nobody leads, and by one that has just handed over.
+        let _ = others.step_down().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for index in 0..3 {
@@ -171,6 +200,34 @@ async fn a_signing_key_leaves_only_encrypted_and_is_not_replaced_without_approva
         .await
         .expect("approved");
     assert_eq!(status.fingerprint, exported.fingerprint);
+    let rotated = client
+        .rotate_signing_key("data", &SigningKeyRotationRequest::default())
+        .await
+        .expect("rotated");
+    assert_eq!(rotated.label, "data-2");
+    assert_ne!(rotated.fingerprint, exported.fingerprint);
+    let same = SigningKeyRotationRequest {
+        label: Some("data-2".to_owned()),
+    };
+    // The rekey that tells the members, of whom there are none, adopts it.
+    let deadline = runtime::clock::now() + PATIENCE;
+    while client
+        .group("data")
+        .await
+        .expect("status")
+        .signing_key
+        .as_ref()
+        != Some(&rotated)
+    {
+        assert!(runtime::clock::now() < deadline, "it does not sign in time");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    match client.rotate_signing_key("data", &same).await {
+        Err(ClientError::Refused { body, .. }) => {
+            assert_eq!(body.code, ErrorCode::SigningKeyConflict);
+        }
+        other => panic!("{other:?}"),
+    }
     import.passphrase = "another passphrase".to_owned();
     match client.import_signing_key("data", &import).await {
         Err(ClientError::Refused { body, .. }) => {

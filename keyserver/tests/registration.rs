@@ -81,6 +81,7 @@ async fn a_member_registers_anywhere_and_is_rekeyed_across_the_loss_of_the_prima
     assert_ne!(again.sender_ids, member.sender_ids);
 }
 
+// GET VPN row 21
 #[tokio::test]
 async fn a_wrong_key_and_an_unknown_group_are_refused_and_counted() {
     let mut servers = Processes::prepare(1);

@@ -1,27 +1,66 @@
 //! The command line.
 
+pub mod cisco;
+mod cluster;
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+pub use self::cluster::{ClusterArguments, ClusterCommand, MemberCommand, RsaCommand};
+pub use crate::cluster::table::Output;
 
 /// Group encrypted transport VPN: show and drive groups, key servers and members.
 #[derive(Parser)]
 #[command(name = "kubectl-getvpn", bin_name = "kubectl getvpn", version, after_help = EXAMPLES)]
-pub(crate) struct Arguments {
+pub struct Arguments {
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArguments,
+    /// What to do.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub command: Command,
 }
 
 const EXAMPLES: &str = "Examples:
+  kubectl getvpn groups -A
+  kubectl getvpn status wan
+  kubectl getvpn members wan -o wide
+  kubectl getvpn rekey wan --replace
+  kubectl getvpn diagnose
+  kubectl getvpn import cisco-ios ks.cfg gm.cfg
   kubectl getvpn lab up -f examples/quickstart.yaml
-  kubectl getvpn lab status
-  kubectl getvpn lab ping --all
-  kubectl getvpn lab down
 
 Exit codes: 0 fine, 1 error, 2 usage or environment, 3 checks failed.";
 
+/// Commands.
 #[derive(Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
+    /// On a cluster.
+    #[command(flatten)]
+    Cluster(ClusterCommand),
+    /// Write the GET VPN parts of other products' configurations as our resources
+    #[command(subcommand)]
+    Import(ImportCommand),
+    /// Say which rule of a group decides about a packet, from the resources in a file
+    #[command(
+        after_help = "Example:\n  kubectl getvpn explain -f examples/quickstart.yaml 10.1.1.2 10.1.2.2 --protocol 6 --ports 50000 443"
+    )]
+    Explain {
+        /// File with GetVpnGroup and SecurityAssociation resources
+        #[arg(short, long)]
+        file: PathBuf,
+        /// Source address
+        source: std::net::IpAddr,
+        /// Destination address
+        destination: std::net::IpAddr,
+        /// IP protocol number: 1 is ICMP, 6 is TCP, 17 is UDP
+        #[arg(long, default_value_t = 17)]
+        protocol: u8,
+        /// Source and destination port
+        #[arg(long, num_args = 2, value_names = ["SOURCE", "DESTINATION"])]
+        ports: Vec<u16>,
+    },
     /// Real key servers and members on this machine, each in a network namespace
     #[command(subcommand)]
     Lab(LabCommand),
@@ -34,29 +73,32 @@ pub(crate) enum Command {
     Version,
 }
 
+/// Commands of `import`.
+#[derive(Subcommand)]
+pub enum ImportCommand {
+    /// Cisco IOS and IOS XE: `show running-config` of key servers and group members
+    #[command(
+        name = "cisco-ios",
+        after_help = "Notes about what was not carried over go to standard error, and into the YAML as comments.\n\nExample:\n  kubectl getvpn import cisco-ios ks-1.cfg gm-*.cfg > groups.yaml"
+    )]
+    CiscoIos {
+        /// Configurations
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
 /// Which lab a command is about.
 #[derive(Args, Clone)]
-pub(crate) struct Which {
+pub struct Which {
     /// Name of the lab; not needed while only one is up
     #[arg(long)]
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
 }
 
-/// Form of an answer.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// A table
-    Table,
-    /// A table with more columns
-    Wide,
-    /// JSON
-    Json,
-    /// YAML
-    Yaml,
-}
-
+/// Commands of `lab`.
 #[derive(Subcommand)]
-pub(crate) enum LabCommand {
+pub enum LabCommand {
     /// Start a lab from the resources in a file
     #[command(
         after_help = "Example:\n  kubectl getvpn lab up -f examples/quickstart.yaml --members 20"
@@ -77,17 +119,16 @@ pub(crate) enum LabCommand {
     },
     /// Show key servers, members and keys
     Status {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
-        /// Form of the answer
-        #[arg(short, long, value_enum, default_value_t = Output::Table)]
-        output: Output,
     },
     /// Ping from one node to another, or between every pair of members
     #[command(
         after_help = "Examples:\n  kubectl getvpn lab ping m-1 m-2\n  kubectl getvpn lab ping --all"
     )]
     Ping {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// From and to
@@ -106,6 +147,7 @@ pub(crate) enum LabCommand {
     /// Run a program in a node's namespace
     #[command(after_help = "Example:\n  kubectl getvpn lab exec m-1 -- ip route get 10.1.2.2")]
     Exec {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// The node, or `core`
@@ -116,6 +158,7 @@ pub(crate) enum LabCommand {
     },
     /// Capture in the core and judge: is anything protected in clear, is an IV used twice?
     Capture {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// Write the packets to this file (pcapng)
@@ -133,6 +176,7 @@ pub(crate) enum LabCommand {
         after_help = "Examples:\n  kubectl getvpn lab kill primary\n  kubectl getvpn lab kill m-1 --gracefully"
     )]
     Kill {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// The node, or `primary`
@@ -146,6 +190,7 @@ pub(crate) enum LabCommand {
         after_help = "Examples:\n  kubectl getvpn lab partition ks-0\n  kubectl getvpn lab partition ks-0 ks-1"
     )]
     Partition {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// The node
@@ -155,6 +200,7 @@ pub(crate) enum LabCommand {
     },
     /// Start killed nodes again, join partitions, and wait until the nodes serve
     Heal {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// The node; all when absent
@@ -165,6 +211,7 @@ pub(crate) enum LabCommand {
     },
     /// Rekey a group now
     Rekey {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// The group; not needed when the lab has one
@@ -175,6 +222,7 @@ pub(crate) enum LabCommand {
     },
     /// Evict a member from its groups
     Evict {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// The member
@@ -182,6 +230,7 @@ pub(crate) enum LabCommand {
     },
     /// Show the end of a node's log
     Logs {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// The node
@@ -192,6 +241,7 @@ pub(crate) enum LabCommand {
     },
     /// End a lab and remove everything it made
     Down {
+        /// Which lab.
         #[command(flatten)]
         which: Which,
         /// Every lab of this machine

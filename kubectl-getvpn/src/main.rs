@@ -3,7 +3,6 @@
 #[macro_use]
 mod standard_output;
 
-mod cli;
 mod command;
 mod show;
 
@@ -11,17 +10,21 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser;
+use kubectl_getvpn::cli::Arguments;
 use kubectl_getvpn::lab::error::LabError;
 
 fn main() -> ExitCode {
-    let arguments = cli::Arguments::parse();
-    match command::run(arguments.command) {
+    match command::run(Arguments::parse()) {
         Ok(code) => code,
         // Whoever read our output has seen enough.
-        Err(LabError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(command::Failure::Lab(LabError::Output(error)))
+            if error.kind() == ErrorKind::BrokenPipe =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(&error)
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -1,16 +1,14 @@
 //! Answers as people and programs read them.
 
-use std::io::Write;
-
 use kubectl_getvpn::lab::admin::Admin;
 use kubectl_getvpn::lab::capture::AuditReport;
 use kubectl_getvpn::lab::control;
 use kubectl_getvpn::lab::error::LabError;
 use kubectl_getvpn::lab::state::{Lab, Node};
 use serde_json::{Value, json};
-use tabwriter::TabWriter;
 
-use crate::cli::Output;
+use kubectl_getvpn::cli::Output;
+use kubectl_getvpn::cluster::table::aligned;
 
 /// Shows key servers and members.
 pub(crate) fn status(lab: &Lab, output: Output) -> Result<(), LabError> {
@@ -25,7 +23,7 @@ pub(crate) fn status(lab: &Lab, output: Output) -> Result<(), LabError> {
         Output::Json => say!("{all:#}"),
         Output::Yaml => say_text!("{}", serde_saphyr::to_string(&all).unwrap_or_default()),
         Output::Table | Output::Wide => {
-            say!("{}", key_server_table(&key_servers));
+            say!("{}", key_server_table(&key_servers, output == Output::Wide));
             say!("{}", member_table(&members, output == Output::Wide));
         }
     }
@@ -42,6 +40,8 @@ fn key_server(admin: &Admin, node: &Node) -> Value {
         "name": node.name,
         "running": node.is_running(),
         "priority": node.priority,
+        "identity": node.identity,
+        "registration": node.addresses.ipv4,
         "status": answer.and_then(|status| serde_json::to_value(status).ok()),
     })
 }
@@ -78,8 +78,13 @@ fn sum(counters: &Value) -> u64 {
     })
 }
 
-fn key_server_table(key_servers: &[Value]) -> String {
-    let mut rows = String::from("KEY SERVER\tROLE\tPRIORITY\tTERM\tAPPLIED\tMEMBERS\tNEXT REKEY\n");
+fn key_server_table(key_servers: &[Value], wide: bool) -> String {
+    let mut rows = String::from("KEY SERVER\tROLE\tPRIORITY\tTERM\tAPPLIED\tMEMBERS\tNEXT REKEY");
+    rows.push_str(if wide {
+        "\tIDENTITY\tREGISTRATION\n"
+    } else {
+        "\n"
+    });
     for server in key_servers {
         let status = &server["status"];
         let role = match (&server["running"], &status["role"]) {
@@ -98,12 +103,20 @@ fn key_server_table(key_servers: &[Value]) -> String {
             .min();
         let next = next.map_or_else(|| "-".to_owned(), |next| format!("{} s", next / 1000));
         rows.push_str(&format!(
-            "{}\t{role}\t{}\t{}\t{}\t{members}\t{next}\n",
+            "{}\t{role}\t{}\t{}\t{}\t{members}\t{next}",
             text(&server["name"]),
             text(&server["priority"]),
             text(&status["term"]),
             text(&status["appliedIndex"]),
         ));
+        if wide {
+            rows.push_str(&format!(
+                "\t{}\t{}",
+                text(&server["identity"]),
+                text(&server["registration"])
+            ));
+        }
+        rows.push('\n');
     }
     aligned(&rows)
 }
@@ -155,19 +168,6 @@ fn member_table(members: &[Value], wide: bool) -> String {
     aligned(&rows)
 }
 
-fn aligned(rows: &str) -> String {
-    let mut writer = TabWriter::new(Vec::new()).padding(2);
-    // Writing to memory cannot fail.
-    let _ = writer
-        .write_all(rows.as_bytes())
-        .and_then(|()| writer.flush());
-    writer
-        .into_inner()
-        .ok()
-        .and_then(|octets| String::from_utf8(octets).ok())
-        .unwrap_or_default()
-}
-
 /// Shows what a capture found.
 pub(crate) fn capture(report: &AuditReport) -> Result<(), LabError> {
     let lines = [
@@ -195,4 +195,44 @@ pub(crate) fn capture(report: &AuditReport) -> Result<(), LabError> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // GET VPN row 48
+    #[test]
+    fn the_wide_list_of_key_servers_says_who_where_and_with_which_priority() {
+        let servers = [json!({
+            "name": "ks-0",
+            "running": true,
+            "priority": 100,
+            "identity": "FQDN:ks-0.keyserver.getvpn",
+            "registration": "172.20.0.2",
+            "status": { "role": "Primary", "term": 1, "appliedIndex": 7, "groups": [] },
+        })];
+        let table = key_server_table(&servers, true);
+        let lines: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| {
+                line.split("  ")
+                    .map(str::trim)
+                    .filter(|cell| !cell.is_empty())
+                    .collect()
+            })
+            .collect();
+        for (column, cell) in [
+            ("KEY SERVER", "ks-0"),
+            ("PRIORITY", "100"),
+            ("IDENTITY", "FQDN:ks-0.keyserver.getvpn"),
+            ("REGISTRATION", "172.20.0.2"),
+        ] {
+            let at = lines[0].iter().position(|name| *name == column);
+            let at = at.unwrap_or_else(|| panic!("{column} is missing: {table}"));
+            assert_eq!(lines[1][at], cell, "{table}");
+        }
+        let narrow = key_server_table(&servers, false);
+        assert!(!narrow.contains("IDENTITY"), "{narrow}");
+    }
 }

@@ -63,6 +63,20 @@ fn help_shows_examples_and_version_is_one_line() {
 }
 
 #[test]
+fn the_rule_that_decides_about_a_packet_is_named() {
+    let file = example("quickstart.yaml");
+    let file = file.to_str().expect("text");
+    let (code, said, errors) = run(&["explain", "-f", file, "10.1.1.2", "10.1.2.2"]);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert_eq!(
+        said,
+        "branch: rule `branches` of `branch-to-branch` encrypts it\n"
+    );
+    let (_, said, _) = run(&["explain", "-f", file, "192.0.2.1", "10.1.2.2"]);
+    assert_eq!(said, "branch: no rule fits it, so it goes in clear\n");
+}
+
+#[test]
 fn completion_knows_every_command_but_not_the_hidden_one() {
     let (code, script, _) = run(&["completion", "bash"]);
     assert_eq!(code, 0);

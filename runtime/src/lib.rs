@@ -9,6 +9,7 @@ pub mod entropy;
 pub mod exit;
 pub mod hardening;
 pub mod health;
+pub mod https;
 pub mod logging;
 pub mod observability;
 pub mod shutdown;

@@ -15,7 +15,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("crds", &[]),
     ("gikev2", &[]),
     ("gm-core", &["gikev2"]),
-    ("gm-sidecar", &["gikev2", "gm-core", "runtime"]),
+    (
+        "gm-sidecar",
+        &["gikev2", "gm-core", "operator-api", "runtime"],
+    ),
     ("keyserver-api", &[]),
     ("keyserver-core", &["gikev2", "keyserver-api"]),
     (
@@ -24,14 +27,36 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "kubectl-getvpn",
-        &["crds", "keyserver-api", "operator-core", "runtime"],
+        &[
+            "crds",
+            "keyserver-api",
+            "operator-api",
+            "operator-core",
+            "runtime",
+        ],
     ),
-    ("operator-core", &["crds", "keyserver-api"]),
+    (
+        "operator",
+        &[
+            "crds",
+            "keyserver-api",
+            "operator-api",
+            "operator-core",
+            "runtime",
+        ],
+    ),
+    ("instructions", &["gikev2", "gm-core"]),
+    ("operator-api", &[]),
+    ("operator-core", &["crds", "keyserver-api", "operator-api"]),
+    ("e2e-cluster", &[]),
+    ("e2e-exposition", &["gm-sidecar", "keyserver", "operator"]),
     ("runtime", &[]),
     (
         "e2e",
         &[
             "crds",
+            "e2e-cluster",
+            "e2e-exposition",
             "gikev2",
             "gm-core",
             "gm-sidecar",
@@ -39,11 +64,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "keyserver-api",
             "keyserver-core",
             "kubectl-getvpn",
+            "operator",
+            "operator-api",
             "operator-core",
             "runtime",
         ],
     ),
-    ("xtask", &["crds", "e2e"]),
+    ("xtask", &["crds", "e2e", "e2e-cluster"]),
 ];
 
 /// Crates that decide and never act.

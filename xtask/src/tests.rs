@@ -1,11 +1,10 @@
 //! `cargo xtask test`: everything that must hold before a change lands.
 
-use std::process::Command;
-
 use anyhow::{Result, bail};
 
 use crate::stage::Tally;
-use crate::{generate, layers, programs, root, target_directory};
+use crate::workspace::{self, cargo};
+use crate::{cluster, conformance, generate, instructions, layers, programs, target_directory};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -20,10 +19,12 @@ pub(crate) struct Arguments {
 pub(crate) enum Part {
     /// Format, lints, layers, generated files, documentation, licences
     Static,
-    /// Unit and property tests
+    /// Unit and property tests, and what a packet costs in instructions
     Unit,
     /// Tests on real processes in network namespaces, and with independent tools
     Lab,
+    /// Tests on a real Kubernetes that is made for them on this machine and removed after them
+    Cluster,
 }
 
 /// Programs that the tests call and that are not ours.
@@ -34,10 +35,17 @@ const PROGRAMS: &[&str] = &[
     "iperf3",
     "tshark",
     "openssl",
+    "tcpdump",
+    "lua5.4",
     "swanctl",
     "charon-systemd",
     "cargo-deny",
 ];
+
+/// Tests of the crate `e2e` that need Helm.
+const CHARTS: &[&str] = &["chart", "gitops_health"];
+/// Tests of the crate `e2e` that do not run in the lab.
+const ELSEWHERE: &[&str] = &["chart", "gitops_health", "worlds", "cluster"];
 
 /// Runs the parts and prints the counts; fails when anything failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -45,9 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.only != Some(Part::Unit) {
         programs::require(PROGRAMS, "xtask/setup --tests")?;
     }
-    if wanted(Part::Lab) && !programs::is_root() {
+    if (wanted(Part::Lab) || wanted(Part::Cluster)) && !programs::is_root() {
         bail!(
-            "the lab tests make network namespaces: run as root, or `cargo xtask test --only unit`"
+            "the lab and cluster tests make network namespaces: run as root, or `cargo xtask test --only unit`"
         );
     }
     let mut tally = Tally::default();
@@ -55,20 +63,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         static_checks(&mut tally)?;
     }
     if wanted(Part::Unit) {
+        let others = workspace::integration_tests("e2e", true)?;
         tally.cargo_test(
             "unit and property tests",
-            cargo().args([
-                "test",
-                "--workspace",
-                "--exclude",
-                "e2e",
-                "--locked",
-                "--no-fail-fast",
-            ]),
+            workspace::tests(others).args(["--lib", "--bins"]),
         )?;
+        tally.cargo_test(
+            "examples in the documentation",
+            cargo().args(["test", "--workspace", "--locked", "--doc"]),
+        )?;
+        tally.cargo_test(
+            "simulation",
+            workspace::tests(["worlds"]).args(["--", "--nocapture"]),
+        )?;
+        tally.call("instructions", || {
+            programs::require(&["valgrind"], "xtask/setup --tests")?;
+            instructions::run(&instructions::Arguments::default())
+        });
     }
     if wanted(Part::Lab) {
         lab_tests(&mut tally)?;
+    }
+    if wanted(Part::Cluster) {
+        cluster_tests(&mut tally)?;
     }
     tally.report();
     if tally.failed > 0 {
@@ -93,6 +110,7 @@ fn static_checks(tally: &mut Tally) -> Result<()> {
     )?;
     tally.call("layers", layers::run);
     tally.call("generated files", generate::check);
+    tally.call("conformance page", conformance::check_page);
     tally.check(
         "documentation",
         cargo()
@@ -116,6 +134,13 @@ fn licences(tally: &mut Tally) -> Result<()> {
         .or_else(|| std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".cargo")))
         .map(|home| home.join("advisory-dbs"))
         .filter(|directory| directory.is_dir());
+    // What it reads of crates for other platforms, no build has downloaded.
+    if !tally.check(
+        "crates of every platform",
+        cargo().args(["fetch", "--locked"]),
+    )? {
+        return Ok(());
+    }
     let mut command = cargo();
     command.args(["deny", "--offline", "check", "bans", "licenses", "sources"]);
     if database.is_some() {
@@ -131,31 +156,49 @@ fn licences(tally: &mut Tally) -> Result<()> {
 
 /// Tests on real processes share the machine's two cores and its namespaces: one at a time.
 fn lab_tests(tally: &mut Tally) -> Result<()> {
-    if !tally.check(
-        "programs for the lab",
-        cargo().args(["build", "--workspace", "--bins", "--locked"]),
-    )? {
+    if !tally.check("programs for the lab", &mut workspace::builder())? {
         return Ok(());
     }
+    let mut names = workspace::integration_tests("e2e", false)?;
+    names.retain(|name| !ELSEWHERE.contains(&name.as_str()));
     tally.cargo_test(
         "lab and interoperability tests",
-        cargo()
-            .args([
-                "test",
-                "-p",
-                "e2e",
-                "--locked",
-                "--no-fail-fast",
-                "--",
-                "--test-threads=1",
-            ])
+        workspace::tests(names)
+            .args(["--", "--test-threads=1"])
             .env("GETVPN_BIN_DIR", target_directory().join("debug")),
     )?;
     Ok(())
 }
 
-fn cargo() -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(root());
-    command
+/// Tests on a cluster of their own, beside one that a user may have running.
+fn cluster_tests(tally: &mut Tally) -> Result<()> {
+    let own = cluster::Own::new(target_directory().join("getvpn-tests"))?;
+    let mut ready = tally.check("Kubernetes for the tests", &mut own.xtask(&["build"]))?;
+    if ready {
+        tally.cargo_test("charts", own.environment(&mut workspace::tests(CHARTS)))?;
+    }
+    ready = ready && tally.check("a cluster for the tests", &mut own.xtask(&["up"]))?;
+    ready = ready
+        && tally.check(
+            "images and chart",
+            &mut own.xtask(&["install", "--profile", "dev"]),
+        )?;
+    if ready {
+        tally.cargo_test(
+            "admission rules, asked of the API server",
+            own.environment(&mut workspace::tests(["cel_rules"])),
+        )?;
+        tally.cargo_test(
+            "cluster tests",
+            own.environment(workspace::tests(["cluster"]).args([
+                "--",
+                "--ignored",
+                "--test-threads=1",
+                "--nocapture",
+            ]))
+            .env("GETVPN_BIN_DIR", target_directory().join("debug")),
+        )?;
+    }
+    tally.check("end of the cluster", &mut own.xtask(&["down"]))?;
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{conditions, date_time, never_observed, observed_generation};
@@ -41,6 +41,8 @@ use super::security_association::Protocol;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Time since the object was created"),
     printcolumn(name = "Outdated", type_ = "integer", json_path = ".status.pods.outdated", description = "Pods with an older sidecar", priority = 1),
     printcolumn(name = "Interfaces", type_ = "string", json_path = ".spec.interfaces", description = "Protected interfaces", priority = 1),
+    printcolumn(name = "Local-Interface", type_ = "string", json_path = ".spec.localInterface", description = "Interface whose address the member registers from", priority = 1),
+    printcolumn(name = "Bypass", type_ = "string", json_path = ".spec.bypass[*].name", description = "Flows the member keeps in clear", priority = 1),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Why it is ready or not", priority = 1),
 )]
 #[serde(rename_all = "camelCase")]
@@ -148,6 +150,10 @@ pub struct Flow {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = LABEL)]
     pub name: String,
+    /// `Deny`, and nothing else: a member's list only leaves flows in clear. May be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "flow_action")]
+    pub action: Option<FlowAction>,
     /// Protocol of the packets.
     #[serde(default)]
     pub protocol: Protocol,
@@ -171,6 +177,29 @@ pub struct Flow {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub destination_ports: Vec<PortRange>,
+}
+
+/// What a flow of a member's list does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FlowAction {
+    /// It goes in clear.
+    #[default]
+    Deny,
+}
+
+/// Schema of `action` of a flow (C52).
+///
+/// `Permit` is in the schema's list although [`FlowAction`] has no such value: it is what people bring along from older
+/// access lists. No key server would make keys for it, so its packets could only be dropped.
+fn flow_action(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "enum": ["Deny", "Permit"],
+        "x-kubernetes-validations": [{
+            "rule": "self != 'Permit'",
+            "message": "may not be 'Permit': a member's list only leaves flows in clear, and no key server makes keys for it; write a rule with `action` 'Permit' in a SecurityAssociation",
+        }],
+    })
 }
 
 /// What happens to traffic without keys.
@@ -318,7 +347,7 @@ pub struct GroupMemberStatus {
     #[serde(default = "never_observed")]
     #[schemars(schema_with = "observed_generation")]
     pub observed_generation: i64,
-    /// Ready, InjectionAllowed, Registered, PolicyInSync and VersionCurrent.
+    /// Ready, InjectionAllowed, Registered, PolicyInSync and VersionCurrent; and while it holds: SidecarTooOld.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,

@@ -1,7 +1,8 @@
 //! Every rule that one object is judged by: an object it accepts, one it refuses, and the exact words.
 //!
 //! Each object goes through the manifest's schema, as in an API server, and through the typed `validate_cel` and
-//! `validate_cel_update` that the operator uses; both must say the same.
+//! `validate_cel_update` that the operator uses; both must say the same. So must a real API server where there is one
+//! to ask: `cargo xtask test --only cluster`.
 
 mod access;
 mod group;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::member;
 use crate::{case, run};
 
+// GET VPN rows 113, 151
 #[test]
 fn settings_of_a_member_fit_together() {
     let base = member();
@@ -103,6 +104,15 @@ fn settings_of_a_member_fit_together() {
             &[flow(json!({ "protocol": "GRE", "protocolNumber": 112 }))],
             &[
                 "spec.bypass[0].protocolNumber: `protocolNumber` may be set only when `protocol` is 'Any'",
+            ],
+        ),
+        case(
+            "C52",
+            &base,
+            &[flow(json!({ "action": "Deny", "protocol": "OSPF" }))],
+            &[flow(json!({ "action": "Permit", "protocol": "OSPF" }))],
+            &[
+                "spec.bypass[0].action: may not be 'Permit': a member's list only leaves flows in clear, and no key server makes keys for it; write a rule with `action` 'Permit' in a SecurityAssociation",
             ],
         ),
         case(

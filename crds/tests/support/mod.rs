@@ -1,10 +1,12 @@
-//! Small valid objects, and the two ways of judging an object.
+//! Small valid objects, and the ways of judging an object.
 
 #![allow(
     dead_code,
     unreachable_pub,
     reason = "each test program uses its own part"
 )]
+
+mod api_server;
 
 use crds::Kind;
 use crds::check::{self, Violation};
@@ -65,6 +67,7 @@ pub fn with(object: &Value, pointer: &str, value: Value) -> Value {
 pub fn create(object: &Value) -> Vec<String> {
     let by_schema = words(check::create(kind(object), object));
     agree(&by_schema, typed(object, None));
+    api_server::agrees(object, None, &by_schema);
     by_schema
 }
 
@@ -72,6 +75,7 @@ pub fn create(object: &Value) -> Vec<String> {
 pub fn update(object: &Value, old: &Value) -> Vec<String> {
     let by_schema = words(check::update(kind(object), object, old));
     agree(&by_schema, typed(object, Some(old)));
+    api_server::agrees(object, Some(old), &by_schema);
     by_schema
 }
 

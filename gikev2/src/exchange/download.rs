@@ -54,3 +54,50 @@ pub(crate) fn data_keys(
     }
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{
+        AddressRange, DataKeyBag, DataSaPolicy, EncryptionId, KeyBag, ProtocolId, SaPolicy,
+        SequenceNumbersId, TrafficSelector, Transform, WrappedKey,
+    };
+
+    #[test]
+    fn a_data_sas_key_is_wrapped_with_the_default_key() {
+        let default_key = Secret::new(vec![1; 32]);
+        let any = TrafficSelector::addresses(AddressRange::ANY_V4);
+        let transforms = vec![
+            Transform::encryption(EncryptionId::AES_GCM_16, Some(256)),
+            Transform::sequence_numbers(SequenceNumbersId::UNSPECIFIED_32),
+        ];
+        let gsa = GroupSecurityAssociation {
+            policies: vec![SaPolicy::Data(DataSaPolicy::esp(
+                Spi(256),
+                any,
+                any,
+                transforms,
+            ))],
+            group_wide: None,
+        };
+        let encrypted = wrap::wrap(&default_key, &[5; 36]).expect("a wrapped key");
+        let download = |kwk_id| KeyDownload {
+            bags: vec![KeyBag::Data(DataKeyBag {
+                protocol: ProtocolId::ESP,
+                spi: Spi(256),
+                sa_key: WrappedKey {
+                    key_id: 0,
+                    kwk_id,
+                    encrypted: encrypted.clone(),
+                },
+                unknown: Vec::new(),
+            })],
+        };
+        assert!(data_keys(&gsa, &download(0), &default_key).is_ok());
+        let other = data_keys(&gsa, &download(7), &default_key);
+        assert_eq!(
+            other.err(),
+            Some("a data SA's key is not wrapped with the default key")
+        );
+    }
+}

@@ -131,3 +131,52 @@ fn check_sender_ids(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::wrap;
+    use crate::wire::{
+        AddressRange, EncryptionId, KeyBag, KeyWrapId, RekeyKeyBag, RekeySaPolicy, SaPolicy,
+        TrafficSelector, Transform, WrappedKey,
+    };
+
+    #[test]
+    fn a_registration_has_a_single_key_for_the_rekey_sa() {
+        let default_key = Secret::new(vec![1; 32]);
+        let spi = RekeySpi([3; 16]);
+        let any = TrafficSelector::addresses(AddressRange::ANY_V4);
+        let gsa = GroupSecurityAssociation {
+            policies: vec![SaPolicy::Rekey(RekeySaPolicy {
+                spi,
+                source: any,
+                destination: any,
+                transforms: vec![
+                    Transform::encryption(EncryptionId::AES_GCM_16, Some(256)),
+                    Transform::key_wrap(KeyWrapId::KW_5649_256),
+                ],
+                lifetime_seconds: Some(60),
+                initial_message_id: None,
+                next_spis: Vec::new(),
+                unknown: Vec::new(),
+            })],
+            group_wide: None,
+        };
+        let sa_key = WrappedKey {
+            key_id: 0,
+            kwk_id: 0,
+            encrypted: wrap::wrap(&default_key, &[5; 68]).expect("a wrapped key"),
+        };
+        for (count, single) in [(0, false), (1, true), (2, false)] {
+            let download = KeyDownload {
+                bags: vec![KeyBag::Rekey(RekeyKeyBag {
+                    spi,
+                    sa_keys: vec![sa_key.clone(); count],
+                    unknown: Vec::new(),
+                })],
+            };
+            let found = rekey_key(&gsa, &download, &default_key);
+            assert_eq!(found.is_ok(), single, "{count} keys");
+        }
+    }
+}

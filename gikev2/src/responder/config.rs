@@ -41,6 +41,28 @@ impl Config {
             retransmission: RetransmissionPolicy::default(),
         }
     }
+
+    /// Replaces identity, keys and certificate.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        let Credentials {
+            identity,
+            pre_shared_keys,
+            certificate,
+        } = credentials;
+        self.identity = identity;
+        self.pre_shared_keys = pre_shared_keys;
+        self.certificate = certificate;
+    }
+}
+
+/// Who a key server is and how members prove who they are: what may be replaced while it runs.
+pub struct Credentials {
+    /// Who we are (IDr).
+    pub identity: Identification,
+    /// Pre-shared keys of members; `None` refuses pre-shared key authentication.
+    pub pre_shared_keys: Option<Box<dyn PreSharedKeys>>,
+    /// Our certificate and the authorities whose members we accept; `None` refuses certificates.
+    pub certificate: Option<CertificateCredentials>,
 }
 
 /// Caps and times that keep a key server answering under load.

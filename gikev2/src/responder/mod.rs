@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub use config::{Config, Limits};
+pub use config::{Config, Credentials, Limits};
 pub use error::RejectReason;
 pub use event::{
     AnswerError, Event, Grant, GrantKeys, IkeSaHandle, Refusal, RegistrationHandle,
@@ -107,6 +107,11 @@ impl Responder {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// Replaces our credentials: every authentication from now on uses them. Authenticated IKE SAs go on.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        self.config.set_credentials(credentials);
     }
 
     /// Takes a datagram in that arrived at our address `local` from `remote`. `unix_time` (seconds) decides whether

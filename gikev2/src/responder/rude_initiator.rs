@@ -20,7 +20,7 @@ use crate::wire::{
 };
 use crate::{Entropy, Secret};
 
-use super::{Config, Event, RejectReason, Responder};
+use super::{Config, Event, Refusal, RejectReason, Responder};
 
 struct Counter(u64);
 
@@ -119,6 +119,11 @@ impl Rude {
                 &mut self.entropy,
             );
         }
+        self.answer(exchange, message_id)
+    }
+
+    /// What the key server answers inside its own protection, if it does.
+    fn answer(&mut self, exchange: ExchangeType, message_id: u32) -> Option<Payloads> {
         let answer = self.responder.poll_transmit()?.payload;
         let message = Message::parse(&answer).expect("parses");
         assert_eq!(
@@ -350,4 +355,57 @@ fn a_proof_of_another_ike_sa_does_not_count() {
         .say(ExchangeType::GSA_AUTH, 1, &message)
         .expect("an answer");
     assert!(answer.has_notify(NotifyType::AUTHENTICATION_FAILED));
+}
+
+#[test]
+fn a_refusal_carries_neither_policy_nor_keys() {
+    for refusal in [
+        Refusal::InvalidGroupId,
+        Refusal::AuthorizationFailed,
+        Refusal::RegistrationFailed,
+        Refusal::NoProposalChosen,
+    ] {
+        let mut rude = Rude::new();
+        let message = chain(&rude.gsa_auth(1));
+        assert!(rude.say(ExchangeType::GSA_AUTH, 1, &message).is_none());
+        let Some(Event::Registration { handle, .. }) = rude.responder.poll_event() else {
+            panic!("the owner is asked");
+        };
+        rude.responder
+            .refuse(rude.now, handle, refusal, &mut rude.entropy)
+            .expect("an open request");
+        let answer = rude.answer(ExchangeType::GSA_AUTH, 1).expect("the refusal");
+        assert!(answer.authentication.is_some());
+        assert!(answer.has_notify(refusal.notify_type()));
+        assert!(answer.policy.is_none() && answer.key_download.is_none());
+        // Nor does an ordinary Child SA come of it.
+        let wanted = chain(&[Payload::Nonce(Nonce(vec![6; 32]))]);
+        let answer = rude
+            .say(ExchangeType::CREATE_CHILD_SA, 2, &wanted)
+            .expect("an answer");
+        assert!(answer.has_notify(NotifyType::NO_ADDITIONAL_SAS));
+        assert!(answer.security_association.is_none() && answer.nonce.is_none());
+    }
+}
+
+#[test]
+fn a_group_may_be_named_by_an_address_a_domain_or_a_mail_address() {
+    for group in [
+        Identification::address([239, 1, 2, 3].into()),
+        Identification::address([0xff0e, 0, 0, 0, 0, 0, 0, 1].into()),
+        Identification::fqdn("voice.example.org"),
+        Identification::mail("voice@example.org"),
+    ] {
+        let mut rude = Rude::new();
+        let mut payloads = rude.gsa_auth(1);
+        payloads[2] = Payload::GroupIdentification(group.clone());
+        assert!(
+            rude.say(ExchangeType::GSA_AUTH, 1, &chain(&payloads))
+                .is_none()
+        );
+        match rude.responder.poll_event() {
+            Some(Event::Registration { request, .. }) => assert_eq!(request.group, group),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -131,6 +131,16 @@ impl GroupConfig {
             }
         }
         check_flows(&format!("{field}.bypass"), &self.bypass)?;
+        for (index, receiver) in self.multicast_receivers.iter().flatten().enumerate() {
+            if receiver.is_multicast() || receiver.is_unspecified() || receiver.is_loopback() {
+                return Err(Complaint::new(
+                    format!("{field}.multicastReceivers[{index}]"),
+                    format!(
+                        "`{receiver}` is no address of another member; write for example 192.0.2.7"
+                    ),
+                ));
+            }
+        }
         let authentication = &self.authentication;
         match (
             &authentication.pre_shared_key_file,

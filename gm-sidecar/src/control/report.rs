@@ -7,6 +7,7 @@ use gm_core::data_plane::Family;
 use gm_core::member::{KeyPhase, MembershipStatus};
 use serde::{Deserialize, Serialize};
 
+use super::access_list::AccessEntryReport;
 use crate::datapath::{CountersSnapshot, SaStatistics};
 
 /// The whole state.
@@ -31,6 +32,9 @@ pub struct Report {
     pub packets: PacketReport,
     /// Dropped packets of the packet path, by reason; reasons without drops are left out.
     pub drops: BTreeMap<String, u64>,
+    /// The merged access list, first match first.
+    #[serde(default)]
+    pub access_list: Vec<AccessEntryReport>,
     /// The groups, in order of precedence.
     pub groups: Vec<GroupReport>,
 }
@@ -43,8 +47,17 @@ pub struct GuardReport {
     pub installed: bool,
     /// Whether everything not allowed is dropped, because a group was never joined.
     pub closed: bool,
+    /// Whether protected traffic may go in clear, because a group was never joined and the member fails open.
+    #[serde(default)]
+    pub exposed: bool,
+    /// Packets that went or came in clear for that reason, by direction.
+    #[serde(default)]
+    pub exposures: BTreeMap<String, u64>,
     /// Packets dropped, by rule.
     pub drops: BTreeMap<String, u64>,
+    /// Packets that went or came in clear by an entry of the access list, by direction.
+    #[serde(default)]
+    pub bypassed: BTreeMap<String, u64>,
 }
 
 /// The TUN device.
@@ -110,6 +123,9 @@ pub struct GroupReport {
     pub failed_attempts: u64,
     /// The last failure since the last success.
     pub last_error: Option<String>,
+    /// Why the member is not registered or has no keys, as one CamelCase word.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// Rekeys accepted.
     pub rekeys_accepted: u64,
     /// Copies of accepted rekeys.
@@ -134,6 +150,9 @@ pub struct TrafficKeyReport {
     pub ip_version: u8,
     /// Encryption algorithm.
     pub algorithm: String,
+    /// Largest accepted difference of pseudotimes; absent when packets carry none.
+    #[serde(default)]
+    pub time_window_milliseconds: Option<u64>,
     /// `staged`, `active` or `retiring`.
     pub phase: String,
     /// Seconds until senders use it.
@@ -185,6 +204,7 @@ impl GroupReport {
             registrations: status.registrations,
             failed_attempts: status.failed_attempts,
             last_error: status.last_error.clone(),
+            reason: status.reason.map(str::to_owned),
             rekeys_accepted: status.rekeys_accepted,
             rekeys_repeated: status.rekeys_repeated,
             rekeys_refused: status
@@ -206,6 +226,10 @@ impl GroupReport {
                             Family::V6 => 6,
                         },
                         algorithm: format!("{:?}", key.algorithm),
+                        time_window_milliseconds: key
+                            .anti_replay
+                            .time_window
+                            .and_then(|window| u64::try_from(window.as_millis()).ok()),
                         phase: phase(key.phase).to_owned(),
                         activates_in_seconds: key.activates_in.as_secs_f64(),
                         stops_in_seconds: key.stops_in.as_secs_f64(),

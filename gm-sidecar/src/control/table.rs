@@ -15,6 +15,9 @@ pub fn render(report: &Report) -> String {
     let guard = match (report.guard.installed, report.guard.closed) {
         (false, _) => "MISSING",
         (true, true) => "closed: only allowed flows pass",
+        (true, false) if report.guard.exposed => {
+            "EXPOSED: not registered, and what a group may protect goes in clear"
+        }
         (true, false) => "open: protected flows only encrypted",
     };
     let _ = writeln!(text, "member {}: {ready}", report.name);
@@ -34,6 +37,16 @@ pub fn render(report: &Report) -> String {
     }
     for (reason, count) in &report.drops {
         let _ = writeln!(text, "dropped         {count} {reason}");
+    }
+    if !report.access_list.is_empty() {
+        text.push_str("access list\n");
+    }
+    for entry in &report.access_list {
+        let _ = writeln!(
+            text,
+            "  {:<5}{:<12}{:<25}{}",
+            entry.number, entry.origin, entry.action, entry.flow
+        );
     }
     for group in &report.groups {
         render_group(&mut text, group);

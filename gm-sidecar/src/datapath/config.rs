@@ -16,7 +16,7 @@ pub struct Config {
     pub udp_port: u16,
     /// Whether to open UDP sockets.
     pub udp: bool,
-    /// Whether to open raw ESP (protocol 50) sockets.
+    /// Whether to open raw ESP (protocol 50) sockets where the process may; [`super::Handle::carries`] tells.
     pub raw: bool,
     /// Further UDP source ports over which inner flows are spread, 0 to send from `udp_port` only.
     pub extra_source_ports: u8,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use gm_core::data_plane::Encapsulation;
 pub use gm_core::sad::InstallError;
 use gm_core::sad::{Installed, Registry, SenderId, Spi};
 use gm_core::{DataPlane, DropReason};
@@ -14,12 +15,15 @@ use tokio::sync::mpsc;
 use super::aead::Provider;
 use super::receiving::Receiver;
 use super::sending::Sender;
-use super::shared::Shared;
+use super::shared::{MulticastCopies, Shared};
 use super::sockets::Sockets;
 use super::{Config, StartError, sys};
 
 /// Replay windows kept at most; some 600 octets each.
 const MOST_SENDERS: usize = 65_536;
+/// Packets that wait in the device. The kernel's own 500 are less than what arrives while the sending thread waits for
+/// its turn on a busy processor, a few milliseconds.
+const QUEUE: u16 = 4096;
 /// IKE messages that wait for the owner.
 const IKE_QUEUE: usize = 256;
 
@@ -60,6 +64,20 @@ pub struct IkeDatagram {
     pub destination: SocketAddr,
     /// The IKE message.
     pub message: Vec<u8>,
+}
+
+/// Sends IKE messages from the ESP port.
+#[derive(Clone)]
+pub struct IkeSender(Arc<Sockets>);
+
+impl IkeSender {
+    /// Sends `message`, which has its non-ESP marker, from our address `local` to `remote`.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn send(&self, local: IpAddr, remote: SocketAddr, message: &[u8]) -> std::io::Result<()> {
+        self.0.send_ike(local, remote, message)
+    }
 }
 
 /// Totals since start.
@@ -121,7 +139,9 @@ impl Handle {
         let tun = Arc::new(tun);
         let sockets = Arc::new(Sockets::open(&config)?);
         if let Some((socket, ..)) = sockets.receivers().next() {
-            sys::bring_up(socket.as_raw_fd(), &config.tun_name).map_err(tun_error)?;
+            let socket = socket.as_raw_fd();
+            sys::set_queue_length(socket, &config.tun_name, QUEUE).map_err(tun_error)?;
+            sys::bring_up(socket, &config.tun_name).map_err(tun_error)?;
         }
         let provider = Provider::choose();
         tracing::info!(library = provider.backend().name(), "packet cipher chosen");
@@ -192,6 +212,12 @@ impl Handle {
         Ok(())
     }
 
+    /// Says where copies of multicast go, and whether copies of others are accepted: in the groups that are named.
+    pub fn copy_multicast(&self, copies: MulticastCopies) {
+        guard(&self.shared.inbound).accept_copies(!copies.0.is_empty());
+        self.shared.copies.store(Arc::new(copies));
+    }
+
     /// Gives the device the MTU that the installed SAs leave.
     fn follow_mtu(&self) {
         let mtu = self.shared.installed.load().inner_mtu();
@@ -260,6 +286,16 @@ impl Handle {
     /// IKE messages that arrive on the ESP port; `None` when already taken. Until taken they wait, a few of them.
     pub fn ike_datagrams(&self) -> Option<mpsc::Receiver<IkeDatagram>> {
         guard(&self.ike).take()
+    }
+
+    /// Sends IKE messages from the ESP port, which belongs to the packet path.
+    pub fn ike_sender(&self) -> IkeSender {
+        IkeSender(Arc::clone(&self.sockets))
+    }
+
+    /// Whether ESP in this form can be sent and received: raw ESP needs the capability CAP_NET_RAW.
+    pub fn carries(&self, encapsulation: Encapsulation) -> bool {
+        self.sockets.carries(encapsulation)
     }
 
     /// The device's name.

@@ -18,8 +18,10 @@ mod wire;
 pub use aead::Provider;
 pub use config::{Config, StartError};
 pub use handle::{
-    CountersSnapshot, Handle, IkeDatagram, InstallError, SaStatistics, SenderStatistics, UnknownSpi,
+    CountersSnapshot, Handle, IkeDatagram, IkeSender, InstallError, SaStatistics, SenderStatistics,
+    UnknownSpi,
 };
+pub use shared::MulticastCopies;
 
 pub use gm_core::DataPlane;
 

@@ -86,22 +86,21 @@ impl Receiver {
             PollFlags::POLLIN,
         ));
         while !self.shared.stopping() {
-            // An interrupted wait is a wait that ended.
-            let _ = poll(&mut sources, PollTimeout::NONE);
-            let mut more = true;
-            while more && !self.shared.stopping() {
-                more = self.batch(&mut room, &mut last_report, &mut generation);
+            // An interrupted wait tells of nothing that waits, and is repeated.
+            if poll(&mut sources, PollTimeout::NONE).is_ok() {
+                self.batch(&sources, &mut room, &mut last_report, &mut generation);
             }
         }
     }
 
-    /// Receives from every socket until it is empty or has had its share; `false` when nothing waits.
+    /// Receives from every socket on which something waits until it is empty or has had its share.
     fn batch(
         &self,
+        sources: &[PollFd<'_>],
         room: &mut Room,
         last_report: &mut Option<Instant>,
         generation: &mut u64,
-    ) -> bool {
+    ) {
         let installed = self.shared.installed.load();
         let mut inbound = self
             .shared
@@ -120,15 +119,17 @@ impl Receiver {
             octets: 0,
             last_report,
         };
-        let mut more = false;
-        for (socket, family, encapsulation) in self.sockets.receivers() {
+        for ((socket, family, encapsulation), source) in self.sockets.receivers().zip(sources) {
+            // A pending error counts as well: receiving takes it off the socket.
+            if source.any() == Some(false) {
+                continue;
+            }
             let mut share = BATCH;
             while share > 0
                 && self.gather(&mut batch, room, socket.as_raw_fd(), family, encapsulation)
             {
                 share -= 1;
             }
-            more |= share == 0;
         }
         if batch.packets > 0 {
             self.shared
@@ -140,7 +141,6 @@ impl Receiver {
                 .received_octets
                 .fetch_add(batch.octets, Ordering::Relaxed);
         }
-        more
     }
 
     /// Receives until the socket is empty or the room is full, and delivers; `false` when it is empty.

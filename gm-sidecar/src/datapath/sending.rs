@@ -31,6 +31,7 @@ impl Sender {
     /// Runs until the owner stops the packet path.
     pub(super) fn run(&self) {
         let mut wire = Wire::new(
+            &self.shared,
             &self.sockets,
             &self.tun,
             self.udp_port,

@@ -1,5 +1,7 @@
 //! What the two packet threads and their owner share.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -17,9 +19,22 @@ pub(super) struct Totals {
     pub(super) received_octets: AtomicU64,
 }
 
+/// Where copies of multicast packets go in networks that carry no multicast: receivers by the number of their group. A
+/// group that is not named sends multicast as multicast.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MulticastCopies(pub BTreeMap<u32, Vec<IpAddr>>);
+
+impl MulticastCopies {
+    /// Receivers of a group's copies; `None` where multicast goes as multicast.
+    pub(super) fn receivers(&self, group_id: u32) -> Option<&[IpAddr]> {
+        self.0.get(&group_id).map(Vec::as_slice)
+    }
+}
+
 /// Shared state of one packet path.
 pub(super) struct Shared {
     pub(super) installed: ArcSwap<Installed>,
+    pub(super) copies: ArcSwap<MulticastCopies>,
     pub(super) drops: Arc<DropCounters>,
     pub(super) totals: Totals,
     /// The receiving half. Its thread holds the lock for a batch, the owner for the moment of a report.
@@ -40,6 +55,7 @@ impl Shared {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Ok(Self {
             installed: ArcSwap::from_pointee(installed),
+            copies: ArcSwap::default(),
             drops: Arc::new(DropCounters::default()),
             totals: Totals::default(),
             inbound: Mutex::new(Inbound::new(senders)),

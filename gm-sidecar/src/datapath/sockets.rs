@@ -14,6 +14,8 @@ use super::sys;
 /// Octets of the kernel's buffers: a receiver that sleeps must not lose what arrives meanwhile.
 const RECEIVE_BUFFER: usize = 8 << 20;
 const SEND_BUFFER: usize = 4 << 20;
+/// Hop limit of IKE messages, as the kernel's own.
+const IKE_HOP_LIMIT: u8 = 64;
 /// IP protocol number of ESP.
 const ESP: i32 = 50;
 
@@ -62,6 +64,8 @@ impl Sockets {
                 match raw(config, family) {
                     Ok(socket) => sockets.raw[index(family)] = Some(socket),
                     Err(error) if optional && is_absent(&error) => {}
+                    // Without CAP_NET_RAW there is no raw ESP; ESP in UDP needs no such privilege.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
                     Err(source) => {
                         return Err(StartError::Socket {
                             what: "raw ESP",
@@ -100,6 +104,39 @@ impl Sockets {
                     .or(sockets.first())
             }
         }
+    }
+
+    /// Whether packets of this form can be sent and received at all.
+    pub(super) fn carries(&self, encapsulation: Encapsulation) -> bool {
+        match encapsulation {
+            Encapsulation::Udp => self.udp.iter().any(|sockets| !sockets.is_empty()),
+            Encapsulation::Raw => self.raw.iter().any(Option::is_some),
+        }
+    }
+
+    /// Sends an IKE message, with its non-ESP marker, from the ESP port (RFC 3948 §2.2). The port is ours already; a
+    /// second socket on it would take ESP packets away.
+    pub(super) fn send_ike(
+        &self,
+        local: IpAddr,
+        remote: SocketAddr,
+        message: &[u8],
+    ) -> io::Result<()> {
+        let family = match remote {
+            SocketAddr::V4(_) => Family::V4,
+            SocketAddr::V6(_) => Family::V6,
+        };
+        let socket = self.udp[index(family)]
+            .first()
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?;
+        let marks = sys::Marks {
+            source: local,
+            traffic_class: 0,
+            hop_limit: IKE_HOP_LIMIT,
+            segment: None,
+            interface: 0,
+        };
+        sys::send(socket.as_raw_fd(), remote, &marks, message)
     }
 
     /// Every socket that receives.

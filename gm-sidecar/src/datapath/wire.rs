@@ -2,18 +2,24 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use gm_core::data_plane::Encapsulation;
 use gm_core::ip::virtio;
 use gm_core::sad::{Carrier, Route, Sent};
 
+use super::shared::Shared;
 use super::sockets::Sockets;
 use super::sys::{self, Marks};
 
+/// Hop limit of copies of multicast. That of the inner packet says how far multicast routers carry it, often one hop;
+/// a copy goes to its receiver, wherever that is.
+const COPY_HOP_LIMIT: u8 = 64;
+
 /// The way out.
 pub(super) struct Wire<'a> {
+    shared: &'a Shared,
     sockets: &'a Sockets,
     tun: &'a OwnedFd,
     udp_port: u16,
@@ -24,12 +30,14 @@ pub(super) struct Wire<'a> {
 
 impl<'a> Wire<'a> {
     pub(super) fn new(
+        shared: &'a Shared,
         sockets: &'a Sockets,
         tun: &'a OwnedFd,
         udp_port: u16,
         multicast_interface: u32,
     ) -> Self {
         Self {
+            shared,
             sockets,
             tun,
             udp_port,
@@ -104,8 +112,9 @@ impl<'a> Wire<'a> {
     }
 }
 
-impl Carrier for Wire<'_> {
-    fn send(&mut self, route: &Route, train: &[u8], segment: usize) -> Sent {
+impl Wire<'_> {
+    /// Sends a train to one destination.
+    fn carry(&self, route: &Route, train: &[u8], segment: usize) -> Sent {
         match self.try_send(route, train, segment) {
             Ok(()) => Sent::Yes,
             Err(error) if says_too_big(&error, train.len() > segment) => self
@@ -114,6 +123,47 @@ impl Carrier for Wire<'_> {
                 .map_or(Sent::Refused, Sent::TooBig),
             Err(_) => Sent::Refused,
         }
+    }
+
+    /// Sends a copy of a multicast train to each receiver of its IP version. What is sealed once may be sent often: the
+    /// copies are the same packet, and each receiver takes it once.
+    fn carry_copies(&self, route: &Route, train: &[u8], segment: usize, to: &[IpAddr]) -> Sent {
+        let mut outcome = Sent::Yes;
+        for destination in to {
+            if destination.is_ipv4() != route.destination.is_ipv4() || *destination == route.source
+            {
+                continue;
+            }
+            let copy = Route {
+                destination: *destination,
+                hop_limit: COPY_HOP_LIMIT,
+                ..*route
+            };
+            outcome = worse(outcome, self.carry(&copy, train, segment));
+        }
+        outcome
+    }
+}
+
+/// What is reported of several copies: the smallest path, which the sender must fit, else that one was refused.
+fn worse(one: Sent, other: Sent) -> Sent {
+    match (one, other) {
+        (Sent::TooBig(one), Sent::TooBig(other)) => Sent::TooBig(one.min(other)),
+        (Sent::TooBig(mtu), _) | (_, Sent::TooBig(mtu)) => Sent::TooBig(mtu),
+        (Sent::Refused, _) | (_, Sent::Refused) => Sent::Refused,
+        (Sent::Yes, Sent::Yes) => Sent::Yes,
+    }
+}
+
+impl Carrier for Wire<'_> {
+    fn send(&mut self, route: &Route, train: &[u8], segment: usize) -> Sent {
+        if route.destination.is_multicast() {
+            let copies = self.shared.copies.load();
+            if let Some(receivers) = copies.receivers(route.group_id) {
+                return self.carry_copies(route, train, segment, receivers);
+            }
+        }
+        self.carry(route, train, segment)
     }
 
     fn reply(&mut self, packet: &[u8]) {

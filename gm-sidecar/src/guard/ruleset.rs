@@ -14,7 +14,7 @@ use gm_core::member::flow::ANY_PORT;
 use gm_core::member::traffic_plan::{Origin, PlanEntry, TrafficPlan, Treatment};
 use gm_core::spd::{AddressRange, Selector};
 
-use super::{Guard, table};
+use super::{BYPASS, EXPOSED, Guard, table};
 
 /// Source ports of a key server's answers (RFC 9838 §2.1.1; RFC 7296 §2, §2.23).
 const KEY_SERVER_PORTS: [u16; 3] = [848, 500, 4500];
@@ -47,7 +47,9 @@ impl Guard {
         let mut text = format!(
             "table inet {name}\ndelete table inet {name}\ntable inet {name} {{\n\
              \tcounter closed_outbound {{ }}\n\tcounter closed_inbound {{ }}\n\
-             \tcounter clear_outbound {{ }}\n\tcounter clear_inbound {{ }}\n"
+             \tcounter clear_outbound {{ }}\n\tcounter clear_inbound {{ }}\n\
+             \tcounter {BYPASS}outbound {{ }}\n\tcounter {BYPASS}inbound {{ }}\n\
+             \tcounter {EXPOSED}outbound {{ }}\n\tcounter {EXPOSED}inbound {{ }}\n"
         );
         let mut chain = |title: &str, rules: &[String]| {
             let _ = writeln!(text, "\tchain {title} {{");
@@ -72,9 +74,11 @@ impl Guard {
         text
     }
 
+    /// What leaves is judged after the last change of its destination and of its way: the translation of Services, which
+    /// happens when a packet is made, sends it another way than was looked up before.
     fn output(&self, interfaces: &str) -> Vec<String> {
         vec![
-            hook("output"),
+            hook("postrouting"),
             format!("oifname != {{ {interfaces} }} accept"),
             format!("meta mark {:#x} accept", self.mark),
             format!("icmpv6 type {{ {LINK_CONTROL} }} accept"),
@@ -96,10 +100,20 @@ impl Guard {
             "meta l4proto esp accept".to_owned(),
             "udp dport 4500 accept".to_owned(),
         ];
-        if self.ike_port != 0 {
-            rules.push(format!("udp dport {} accept", self.ike_port));
-        }
+        rules.extend(
+            self.ike_ports
+                .iter()
+                .map(|port| format!("udp dport {port} accept")),
+        );
         rules.extend(self.key_server_answers());
+        if let Some(operator) = self.operator {
+            // Only what belongs to a connection of ours: who is not marked cannot open one.
+            rules.push(format!(
+                "{} tcp sport {} tcp flags & (syn | ack) != syn accept",
+                address_match("saddr", operator.ip()),
+                operator.port()
+            ));
+        }
         rules.extend(self.rekey_groups.iter().map(|group| {
             format!(
                 "{} udp dport {} accept",
@@ -141,7 +155,7 @@ fn policy(plan: &TrafficPlan, way: Way) -> Vec<String> {
                 Way::Outbound => flow.clone(),
                 Way::Inbound => flow.mirrored(),
             };
-            rules.push(format!("{} return", selector_match(&seen)));
+            rules.push(passes(&seen, way));
         }
         rules.push(format!("counter name closed_{} drop", way.name()));
         return rules;
@@ -165,6 +179,9 @@ fn policy(plan: &TrafficPlan, way: Way) -> Vec<String> {
             rules.extend(entry_rules(&mirrored, entry.treatment, way));
         }
     }
+    if plan.exposed {
+        rules.push(format!("counter name {EXPOSED}{}", way.name()));
+    }
     rules
 }
 
@@ -176,7 +193,10 @@ fn entry_rules(selector: &Selector, treatment: Treatment, way: Way) -> Vec<Strin
     };
     let conditions = selector_match(selector);
     if !drops {
-        return vec![format!("{conditions} return")];
+        return match treatment {
+            Treatment::Clear => vec![passes(selector, way)],
+            Treatment::Protect { .. } => vec![format!("{conditions} return")],
+        };
     }
     let verdict = format!("counter name clear_{} drop", way.name());
     let mut rules = vec![format!("{conditions} {verdict}")];
@@ -196,6 +216,15 @@ fn entry_rules(selector: &Selector, treatment: Treatment, way: Way) -> Vec<Strin
         ));
     }
     rules
+}
+
+/// Lets pass what the list says may be clear.
+fn passes(selector: &Selector, way: Way) -> String {
+    format!(
+        "{} counter name {BYPASS}{} return",
+        selector_match(selector),
+        way.name()
+    )
 }
 
 fn has_ports(selector: &Selector) -> bool {

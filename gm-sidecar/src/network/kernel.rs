@@ -8,8 +8,11 @@ use std::net::IpAddr;
 use futures::{Stream, StreamExt, TryStreamExt};
 use gm_core::data_plane::Family;
 use ipnet::IpNet;
+use rtnetlink::packet_core::{DefaultNla, Emitable, NLA_F_NESTED};
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet, AfSpecUnspec, InfoKind, LinkAttribute, LinkInfo, LinkMessage,
+};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -22,6 +25,10 @@ use super::routing_plan::{MAIN_TABLE, Route, RouteKind, Rule};
 
 /// Routing protocol number of everything we make (`ip route show proto 179`).
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(179);
+
+/// Switches of one device, by number (`linux/if_link.h`, `linux/ip.h`).
+const IFLA_INET_CONF: u16 = 1;
+const DEVCONF_RP_FILTER: u16 = 8;
 
 /// Index of the loopback interface in every network namespace.
 const LOOPBACK: u32 = 1;
@@ -79,6 +86,30 @@ impl Kernel {
         let message = LinkUnspec::new_with_index(device).up().build();
         let set = self.handle.link().set(message).execute().await;
         settle(set, &[], || format!("bring up device {device}"))
+    }
+
+    /// Sets how `device` checks the way back to the source of an IPv4 packet (`rp_filter`).
+    ///
+    /// The routing socket takes what the file below `/proc/sys` takes, and needs no file system to be writable.
+    pub(super) async fn set_reverse_path_check(
+        &self,
+        device: u32,
+        value: i32,
+    ) -> Result<(), NetworkError> {
+        let switch = DefaultNla::new(DEVCONF_RP_FILTER, value.to_ne_bytes().to_vec());
+        let mut nested = vec![0; switch.buffer_len()];
+        switch.emit(&mut nested);
+        let switches = AfSpecInet::Other(DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, nested));
+        let mut message = LinkUnspec::new_with_index(device).build();
+        message
+            .attributes
+            .push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![
+                switches,
+            ])]));
+        let set = self.handle.link().set(message).execute().await;
+        settle(set, &[], || {
+            format!("relax the reverse-path check of device {device}")
+        })
     }
 
     /// Removes the device `name` if it is a TUN device; does nothing when it is not there.

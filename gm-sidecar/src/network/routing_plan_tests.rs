@@ -22,6 +22,7 @@ fn network(text: &str) -> IpNet {
 fn plan(entries: &[(Treatment, &str, &str)]) -> TrafficPlan {
     TrafficPlan {
         closed: false,
+        exposed: false,
         allow_clear: Vec::new(),
         entries: entries
             .iter()

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use gm_core::member::TrafficPlan;
+use gm_core::spd::Selector;
 use runtime::health::Health;
 
-use crate::guard::Guard;
+use crate::guard::{Guard, is_drop, is_exposure};
 use crate::network::{MulticastMirror, Network};
 
 /// Name of the readiness blocker for drop rules.
@@ -27,10 +28,12 @@ pub(super) struct Enforcement {
     multicast: MulticastMirror,
     /// The kernel's listing of the rules in force, to notice when somebody changes them.
     listing: Option<String>,
-    /// Drops counted by rules that have been replaced since.
-    drops_before: BTreeMap<String, u64>,
-    /// Drops counted by the rules in force when they were last looked at.
-    drops_now: BTreeMap<String, u64>,
+    /// Whether ports or key servers changed since the rules were made.
+    stale: bool,
+    /// Packets counted by rules that have been replaced since.
+    counted_before: BTreeMap<String, u64>,
+    /// Packets counted by the rules in force when they were last looked at.
+    counted_now: BTreeMap<String, u64>,
 }
 
 impl Enforcement {
@@ -43,8 +46,9 @@ impl Enforcement {
             interfaces: interfaces.to_vec(),
             multicast: MulticastMirror::new(interfaces, tun),
             listing: None,
-            drops_before: BTreeMap::new(),
-            drops_now: BTreeMap::new(),
+            stale: false,
+            counted_before: BTreeMap::new(),
+            counted_now: BTreeMap::new(),
         };
         enforcement.look_at_guard();
         enforcement
@@ -62,21 +66,74 @@ impl Enforcement {
 
     /// Packets dropped by the drop rules since start, as of the last look at them.
     pub(super) fn guard_drops(&self) -> BTreeMap<String, u64> {
-        let mut drops = self.drops_before.clone();
-        for (rule, count) in &self.drops_now {
-            let total = drops.entry(rule.clone()).or_default();
+        let mut counted = self.counted();
+        counted.retain(|counter, _| is_drop(counter));
+        counted
+    }
+
+    /// Packets that may be clear since start, as of the last look.
+    pub(super) fn bypassed(&self) -> BTreeMap<String, u64> {
+        let mut counted = self.counted();
+        counted.retain(|counter, _| !is_drop(counter) && !is_exposure(counter));
+        counted
+    }
+
+    /// Packets that were clear since start because no policy was known, as of the last look.
+    pub(super) fn exposures(&self) -> BTreeMap<String, u64> {
+        let mut counted = self.counted();
+        counted.retain(|counter, _| is_exposure(counter));
+        counted
+    }
+
+    fn counted(&self) -> BTreeMap<String, u64> {
+        let mut counted = self.counted_before.clone();
+        for (rule, count) in &self.counted_now {
+            let total = counted.entry(rule.clone()).or_default();
             *total = total.saturating_add(*count);
         }
-        drops
+        counted
+    }
+
+    /// Our ports of registration and the key servers, whose answers are let in from the next change of the rules on.
+    pub(super) fn set_peers(&mut self, ike_ports: Vec<u16>, key_servers: Vec<SocketAddr>) {
+        if self.guard.ike_ports != ike_ports || self.guard.key_servers != key_servers {
+            self.guard.ike_ports = ike_ports;
+            self.guard.key_servers = key_servers;
+            self.stale = true;
+        }
+    }
+
+    /// Whether flows that are encrypted now may go in clear under `plan`.
+    pub(super) fn loosens(&self, plan: &TrafficPlan) -> bool {
+        let encrypted = |plan: &TrafficPlan| -> Vec<Selector> {
+            let entries = plan.outbound().filter(|(encrypted, _)| *encrypted);
+            entries.map(|(_, selector)| selector.clone()).collect()
+        };
+        let after = encrypted(plan);
+        encrypted(&self.wanted)
+            .iter()
+            .any(|selector| !after.contains(selector))
+    }
+
+    /// Whether the rules do not fit ports and key servers.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
     }
 
     /// Looks at the drop rules in the kernel; `false` when they are gone or not those we made.
     pub(super) fn look_at_guard(&mut self) -> bool {
         match self.guard.inspect() {
             Ok(Some(inspection)) => {
-                self.drops_now = inspection.drops;
-                let known = self.listing.get_or_insert_with(|| inspection.rules.clone());
-                *known == inspection.rules
+                self.counted_now = inspection.counters;
+                match &self.listing {
+                    Some(known) => *known == inspection.rules,
+                    // Somebody may have emptied the table since we filled it: that is not what to compare with later.
+                    None if inspection.verdicts != self.guard.verdicts(&self.wanted) => false,
+                    None => {
+                        self.listing = Some(inspection.rules);
+                        true
+                    }
+                }
             }
             Ok(None) => false,
             Err(error) => {
@@ -95,7 +152,7 @@ impl Enforcement {
     ) {
         let unchanged = self.guarded.as_ref() == Some(&plan);
         self.wanted = plan;
-        if unchanged && self.guard.rekey_groups == rekey_groups {
+        if unchanged && !self.stale && self.guard.rekey_groups == rekey_groups {
             return;
         }
         self.guard.rekey_groups = rekey_groups.to_vec();
@@ -106,8 +163,9 @@ impl Enforcement {
         self.look_at_guard();
         match self.guard.install(&self.wanted) {
             Ok(()) => {
-                self.drops_before = self.guard_drops();
-                self.drops_now.clear();
+                self.counted_before = self.counted();
+                self.counted_now.clear();
+                self.stale = false;
                 self.listing = None;
                 self.guarded = Some(self.wanted.clone());
                 self.look_at_guard();

@@ -12,7 +12,7 @@ use runtime::shutdown::{Shutdown, Trigger};
 use tokio::sync::mpsc;
 
 use super::enforcement::Enforcement;
-use super::{RunOptions, Runner};
+use super::{Feed, RunOptions, Runner};
 use crate::config::{Config, FailureMode};
 use crate::control;
 use crate::credentials::{self, CredentialError};
@@ -21,7 +21,7 @@ use crate::guard::{Guard, GuardError};
 use crate::ike::{IkeError, IkeSockets};
 use crate::metrics::{self, LatestReport};
 use crate::network::{Network, NetworkError};
-use crate::privileges;
+use crate::{privileges, services};
 
 /// Waiting commands of the control socket.
 const COMMANDS: usize = 16;
@@ -58,13 +58,14 @@ pub fn close(config: &Config) -> Result<(Guard, TrafficPlan), GuardError> {
         member: config.name.clone(),
         interfaces: config.interfaces.clone(),
         mark: config.network.mark,
-        ike_port: config.ike.port,
+        ike_ports: vec![config.ike.port],
         key_servers: config
             .groups
             .iter()
             .flat_map(|group| group.key_servers.clone())
             .collect(),
         rekey_groups: Vec::new(),
+        operator: None,
     };
     let closed = config.failure_mode == FailureMode::FailClosed;
     let plan = TrafficPlan::before_registration(closed, config.clear_before_registration());
@@ -80,11 +81,16 @@ pub async fn run(
     config: Config,
     (guard, plan): (Guard, TrafficPlan),
     options: RunOptions,
+    feed: Option<Feed>,
     trigger: Trigger,
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let settings = credentials::group_settings(&config)?;
-    let ike = IkeSockets::bind(config.ike.port, config.network.mark, &guard.key_servers)?;
+    let key_servers = config.key_servers();
+    let mut ike = IkeSockets::bind(config.ike.port, config.network.mark, &key_servers)?;
+    if !config.services.is_empty() {
+        services::install(&config.name, &config.services)?;
+    }
     let network = Network::open(&config.network, &config.interfaces, &config.tun_device).await?;
     let control = control::bind(&config.control_socket()).map_err(RunError::Endpoint)?;
     if let Err(error) = privileges::reduce() {
@@ -92,13 +98,16 @@ pub async fn run(
     }
     let data_path = start_data_path(&config, &network).await?;
     if let Some(datagrams) = data_path.ike_datagrams() {
-        ike.forward_from(datagrams);
+        ike.share_esp_port(datagrams, data_path.ike_sender());
     }
     let unknown_spis = data_path.unknown_spi_events();
 
     let health = Health::new();
     health.block("keys", "not registered yet");
-    let latest = LatestReport::default();
+    let (latest, updates) = match feed {
+        Some(feed) => (feed.latest, Some(feed.updates)),
+        None => (LatestReport::default(), None),
+    };
     let registry = Arc::new(metrics::registry(latest.clone()));
     let (commands, queue) = mpsc::channel(COMMANDS);
     let endpoint = control::serve(
@@ -129,7 +138,8 @@ pub async fn run(
         now,
     );
     let interfaces = network.interface_indices().await?;
-    let enforcement = Enforcement::new(guard, plan, &interfaces, data_path.tun_index());
+    let mut enforcement = Enforcement::new(guard, plan, &interfaces, data_path.tun_index());
+    enforcement.set_peers(ike.ports(), key_servers);
     let mut runner = Runner {
         config,
         member,
@@ -137,11 +147,12 @@ pub async fn run(
         network,
         enforcement,
         data_path,
+        ticks_to_leave: 0,
         health,
         latest,
         started: now,
     };
-    runner.serve(unknown_spis, queue, shutdown).await;
+    runner.serve(unknown_spis, queue, updates, shutdown).await;
     runner.end(options).await
 }
 
@@ -176,7 +187,7 @@ async fn start_data_path(config: &Config, network: &Network) -> Result<Handle, R
         0 => network.link_mtu().await?,
         octets => octets,
     };
-    datapath::start(datapath::Config {
+    let data_path = datapath::start(datapath::Config {
         tun_name: config.tun_device.clone(),
         link_mtu,
         mark: config.network.mark,
@@ -184,7 +195,9 @@ async fn start_data_path(config: &Config, network: &Network) -> Result<Handle, R
         multicast_interface: network.first_interface_index().await?,
         ..datapath::Config::default()
     })
-    .map_err(RunError::DataPath)
+    .map_err(RunError::DataPath)?;
+    data_path.copy_multicast(config.multicast_copies());
+    Ok(data_path)
 }
 
 /// A start error with what to do about it.

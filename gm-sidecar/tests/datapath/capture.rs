@@ -1,6 +1,7 @@
 //! What was on the cable, seen by tcpdump.
 
 use std::io::{BufRead, BufReader};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
@@ -96,6 +97,18 @@ impl Frame {
         }?;
         let spi = u32::from_be_bytes(*esp.first_chunk()?);
         [SPI_V4, SPI_V6].contains(&spi).then_some(esp)
+    }
+
+    /// Source, destination and protocol of the outermost header, for IPv4.
+    pub(crate) fn outer_v4(&self) -> Option<(IpAddr, IpAddr, u8)> {
+        if self.ether_type != 0x0800 {
+            return None;
+        }
+        let address = |at: usize| -> Option<IpAddr> {
+            let octets: [u8; 4] = self.packet.get(at..at + 4)?.try_into().ok()?;
+            Some(octets.into())
+        };
+        Some((address(12)?, address(16)?, *self.packet.get(9)?))
     }
 
     /// Address resolution, neighbour discovery and group membership: the link's own business.

@@ -15,6 +15,7 @@ use gm_core::data_plane::{AntiReplay, Encapsulation};
 use pair::{Manner, pair, wait_until};
 use traffic::{SECRET, datagrams, ping, tcp};
 
+// GET VPN row 102
 #[test]
 fn all_traffic_of_both_versions_is_esp_in_udp_on_the_cable() {
     let Some(pair) = pair(Manner::default()) else {
@@ -45,6 +46,7 @@ fn all_traffic_of_both_versions_is_esp_in_udp_on_the_cable() {
     }
 }
 
+// GET VPN row 5
 #[test]
 fn raw_esp_carries_both_versions() {
     let Some(pair) = pair(Manner {
@@ -58,8 +60,21 @@ fn raw_esp_carries_both_versions() {
     ping(&pair.right, pair.left.v6, 56);
     tcp(&pair.left, &pair.right, pair.right.v4, 2 << 20);
     tcp(&pair.left, &pair.right, pair.right.v6, 2 << 20);
-    assert_only_esp(&capture.stop(), SECRET);
+    let frames = capture.stop();
+    assert_only_esp(&frames, SECRET);
     assert_eq!(pair.right.all_drops(), []);
+    // The addresses in the outer header are those of the hosts that talk.
+    let (left, right) = (pair.left.v4, pair.right.v4);
+    let outer: Vec<_> = frames.iter().filter_map(|frame| frame.outer_v4()).collect();
+    for direction in [(left, right, 50), (right, left, 50)] {
+        assert!(outer.contains(&direction), "{direction:?}");
+    }
+    assert!(
+        outer
+            .iter()
+            .all(|found| [(left, right, 50), (right, left, 50)].contains(found)),
+        "{outer:?}"
+    );
 }
 
 #[test]

@@ -117,11 +117,10 @@ impl Member {
     }
 
     /// Starts the member in `namespace`.
-    pub(crate) fn start(&self, namespace: &Namespace) -> Child {
-        self.command(namespace, "run")
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program")
+    pub(crate) fn start(&self, namespace: &Namespace) -> Running {
+        let mut command = self.command(namespace, "run");
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Running(command.spawn().expect("the program"))
     }
 
     /// Runs one command of the program to its end.
@@ -147,6 +146,31 @@ impl Member {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+}
+
+/// The program while it runs; it ends with the test, however that ends.
+pub(crate) struct Running(Child);
+
+impl std::ops::Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

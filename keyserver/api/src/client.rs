@@ -21,7 +21,7 @@ use crate::path;
 use crate::policy::GroupPolicy;
 use crate::request::{
     AdmitRequest, EvictRequest, RekeyAccepted, RekeyRequest, SigningKeyExport,
-    SigningKeyExportRequest, SigningKeyImportRequest,
+    SigningKeyExportRequest, SigningKeyImportRequest, SigningKeyRotationRequest,
 };
 use crate::status::{GroupStatus, MemberRow, ServerStatus, SigningKeyStatus};
 
@@ -59,6 +59,13 @@ impl Client {
     #[must_use]
     pub fn with_server_name(mut self, name: ServerName<'static>) -> Self {
         self.server_name = Some(name);
+        self
+    }
+
+    /// The same client for other addresses, for example for the primary that a status names.
+    #[must_use]
+    pub fn at(mut self, addresses: Vec<String>) -> Self {
+        self.addresses = addresses;
         self
     }
 
@@ -173,6 +180,19 @@ impl Client {
             .await
     }
 
+    /// Replaces the signing key by a new one.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with [`ErrorCode::SigningKeyConflict`] when the label is that of the present key.
+    pub async fn rotate_signing_key(
+        &self,
+        name: &str,
+        request: &SigningKeyRotationRequest,
+    ) -> Result<SigningKeyStatus, ClientError> {
+        self.request(Method::POST, &path::signing_key_rotation(name), request)
+            .await
+    }
+
     /// Imports a signing key.
     ///
     /// # Errors
@@ -192,6 +212,15 @@ impl Client {
     /// [`ClientError::Refused`].
     pub async fn step_down(&self) -> Result<(), ClientError> {
         self.request(Method::POST, path::STEP_DOWN, &()).await
+    }
+
+    /// Removes a key server from the group; its data directory is not taken in again.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with [`ErrorCode::PeerNotFound`], or with [`ErrorCode::NoQuorum`] when nobody could
+    /// take over from the one that is to go.
+    pub async fn remove_peer(&self, name: &str) -> Result<(), ClientError> {
+        self.request(Method::DELETE, &path::peer(name), &()).await
     }
 
     /// Sends one request to the first address that answers, then wherever `NotPrimary` points.

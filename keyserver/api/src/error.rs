@@ -26,6 +26,8 @@ pub enum ErrorCode {
     GroupNotFound,
     /// 404: no such member in the group.
     MemberNotFound,
+    /// 404: no such key server.
+    PeerNotFound,
     /// 422: the policy breaks a rule; the message names field, value, rule and remedy.
     InvalidPolicy,
     /// 409: the state moved on under the request; read it again and repeat.
@@ -48,7 +50,7 @@ impl ErrorCode {
         match self {
             Self::NotPrimary | Self::Superseded | Self::SigningKeyConflict => 409,
             Self::NoQuorum => 503,
-            Self::GroupNotFound | Self::MemberNotFound => 404,
+            Self::GroupNotFound | Self::MemberNotFound | Self::PeerNotFound => 404,
             Self::InvalidPolicy | Self::InvalidSigningKey => 422,
             Self::BadRequest => 400,
             Self::Unknown => 504,

@@ -6,6 +6,12 @@ pub const STATUS: &str = "/v1/status";
 /// `POST`: the primary hands leadership to another key server.
 pub const STEP_DOWN: &str = "/v1/step-down";
 
+/// `DELETE`: takes the vote of a key server away and removes it from the group. The primary does it; when it is asked
+/// to remove itself it hands leadership on first and answers with the new primary.
+pub fn peer(name: &str) -> String {
+    format!("/v1/peers/{name}")
+}
+
 /// `GET`: names of all groups.
 pub const GROUPS: &str = "/v1/groups";
 
@@ -42,6 +48,11 @@ pub fn admit(name: &str) -> String {
 /// `POST` [`SigningKeyExportRequest`](crate::request::SigningKeyExportRequest).
 pub fn signing_key_export(name: &str) -> String {
     format!("/v1/groups/{name}/signing-key/export")
+}
+
+/// `POST` [`SigningKeyRotationRequest`](crate::request::SigningKeyRotationRequest).
+pub fn signing_key_rotation(name: &str) -> String {
+    format!("/v1/groups/{name}/signing-key/rotate")
 }
 
 /// `POST` [`SigningKeyImportRequest`](crate::request::SigningKeyImportRequest).

@@ -58,6 +58,15 @@ pub struct SigningKeyExport {
     pub fingerprint: String,
 }
 
+/// Body of `POST …/signing-key/rotate`: a new key is made, and the present one signs the rekey that tells the members.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SigningKeyRotationRequest {
+    /// Label of the new key, 1 to 64 characters, not that of the present one; without it the present label with the next
+    /// number.
+    pub label: Option<String>,
+}
+
 /// Body of `POST …/signing-key/import`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -212,6 +212,21 @@ pub struct MemberRow {
     pub missed_rekeys: u32,
     /// Whether it can acknowledge rekeys.
     pub acknowledges: bool,
+    /// Whether it is known to be there.
+    #[serde(default)]
+    pub activity: MemberActivity,
     /// Version it told, when it told one.
     pub version: Option<String>,
+}
+
+/// What acknowledgements tell of a member. Nobody acknowledges a multicast rekey, so nothing is known then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberActivity {
+    /// It acknowledged the last rekey, or there was none since it registered.
+    Active,
+    /// It did not acknowledge the last rekey.
+    Silent,
+    /// It is not asked for acknowledgements.
+    #[default]
+    Unknown,
 }

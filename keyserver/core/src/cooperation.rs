@@ -75,6 +75,7 @@ mod tests {
         }
     }
 
+    // GET VPN row 54
     #[test]
     fn the_highest_priority_is_preferred_and_the_highest_address_breaks_ties() {
         let views = [view("a", 90, 9), view("b", 100, 1), view("c", 100, 2)];
@@ -83,6 +84,9 @@ mod tests {
             .map(|view| view.name.as_str())
             .collect();
         assert_eq!(names, ["c", "b", "a"]);
+        // Addresses are compared as numbers: as text, 9 would be above 10.
+        let views = [view("a", 100, 9), view("b", 100, 10)];
+        assert_eq!(preference(&views)[0].name, "b");
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub enum Refused {
     /// The command contradicts itself or the state.
     #[error("the command is not consistent")]
     Inconsistent,
+    /// The member registered again before this registration was committed.
+    #[error("a later registration of the member is in force")]
+    Overtaken,
 }
 
 impl Outcome {

@@ -225,6 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn numbers_on_an_sa_of_several_senders_are_unspecified_ones_of_32_bits() {
+        for encryption in [
+            EspEncryption::Aes256Gcm,
+            EspEncryption::Aes128Gcm,
+            EspEncryption::ChaCha20Poly1305,
+        ] {
+            let numbers: Vec<u16> = data_transforms(encryption)
+                .iter()
+                .filter(|it| it.transform_type == gikev2::wire::TransformType::SEQUENCE_NUMBERS)
+                .map(|it| it.id)
+                .collect();
+            assert_eq!(numbers, [2]);
+        }
+    }
+
+    #[test]
     fn families_do_not_mix() {
         let both = association(
             "a",

@@ -83,7 +83,8 @@ pub fn cause_of(refused: Refused) -> RefusalCause {
         | Refused::GroupIdImmutable
         | Refused::SigningKeyConflict
         | Refused::SpiTaken
-        | Refused::Inconsistent => RefusalCause::Internal,
+        | Refused::Inconsistent
+        | Refused::Overtaken => RefusalCause::Internal,
     }
 }
 

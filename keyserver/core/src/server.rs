@@ -72,6 +72,8 @@ pub struct KeyServer {
     term: u64,
     applied_index: u64,
     applied_at: Instant,
+    /// Who proposed the last command that was applied since this key server first knew its role.
+    last_proposer: Option<String>,
     proposals: Proposals,
     registrations: Registrations,
     desk: AdminDesk,
@@ -139,6 +141,7 @@ impl KeyServer {
             term: 0,
             applied_index: 0,
             applied_at: now,
+            last_proposer: None,
             proposals: Proposals::default(),
             registrations: Registrations::default(),
             desk: AdminDesk::default(),
@@ -185,6 +188,10 @@ impl KeyServer {
             self.state.time(),
             self.state.unix_ms(),
         );
+        if self.role != Role::NoQuorum {
+            // The role is known: what comes now is no replay of the disk.
+            self.clock.change_primary();
+        }
         self.forget_volatile(now);
         Ok(())
     }
@@ -201,8 +208,12 @@ impl KeyServer {
         let outcome = self.state.apply(command);
         self.applied_index = index;
         self.applied_at = now;
-        self.clock
-            .observe(now, self.state.time(), self.role == Role::Primary);
+        // A command of an earlier primary, or of another secondary, may be old.
+        let follows = matches!(&self.role, Role::Secondary { primary: Some(primary) }
+            if *primary == command.proposer);
+        let age_ms = self.unix.read(now).checked_sub(command.unix_ms);
+        self.clock.observe(now, self.state.time(), follows, age_ms);
+        self.last_proposer = (!self.clock.is_starting()).then(|| command.proposer.clone());
         let own = self.proposals.settle(&command.key);
         if !repeated || own {
             self.follow_up(now, command, &outcome, !repeated, entropy);
@@ -219,17 +230,42 @@ impl KeyServer {
         }
         let was_primary = self.role == Role::Primary;
         self.role = role;
+        self.clock.change_primary();
+        // Its first command may have come before the news that it leads.
+        let heard = match &self.role {
+            Role::Secondary {
+                primary: Some(primary),
+            } => {
+                self.last_proposer.as_ref() == Some(primary)
+                    && now.saturating_duration_since(self.applied_at) < TICK_INTERVAL
+            }
+            _ => false,
+        };
+        if heard {
+            self.clock.follow(now);
+        }
         if was_primary {
             self.work.clear();
             self.desk.fail_all(&AdminError::NotPrimary);
         }
         match self.role {
-            Role::Primary => self.resume_deliveries(now),
+            Role::Primary => {
+                self.resume_deliveries(now);
+                // The others count by the clock of the primary: the sooner they hear of it the better.
+                if !self.proposals.has_tick() {
+                    self.propose(now, Action::Tick, entropy);
+                }
+            }
             Role::Secondary { .. } => {}
             Role::NoQuorum => self.refuse_waiting(now, entropy),
         }
         self.proposals.retry_all(now);
         self.advance(now, entropy);
+    }
+
+    /// Takes new credentials for members: registrations from now on use them.
+    pub fn handle_credentials(&mut self, credentials: gikev2::responder::Credentials) {
+        self.responder.set_credentials(credentials);
     }
 
     /// Takes in a datagram that arrived at `local` from `remote`. `unix_ms` is the wall clock in milliseconds; it
@@ -270,9 +306,19 @@ impl KeyServer {
         self.proposals.failed(now, proposal);
     }
 
-    /// The next command to be committed.
+    /// The next command to be committed. Polled when time has passed since the last event, too.
+    ///
+    /// A key server that has not heard of its primary yet does not know the time well enough to write it into a
+    /// command: it waits for the primary's first one, which comes at once.
     pub fn poll_proposal(&mut self) -> Option<Proposal> {
-        self.proposals.poll()
+        match self.role {
+            Role::Secondary { .. } if !self.clock.follows() => None,
+            Role::Secondary { .. } => {
+                let time = self.clock.follower(self.applied_at);
+                self.proposals.poll(Some(time))
+            }
+            Role::Primary | Role::NoQuorum => self.proposals.poll(None),
+        }
     }
 
     /// The next datagram to send.
@@ -335,13 +381,21 @@ impl KeyServer {
         let key = crate::command::CommandKey(key);
         let command = Command {
             key,
-            time: self.clock.read(now),
+            time: self.group_time(now),
             unix_ms: self.unix.read(now),
             proposer: self.own.name.clone(),
             action,
         };
         self.proposals.add(now, command);
         key
+    }
+
+    /// Replicated time, as this key server may tell it.
+    fn group_time(&self, now: Instant) -> LogTime {
+        match self.role {
+            Role::Primary => self.clock.read(now),
+            Role::Secondary { .. } | Role::NoQuorum => self.clock.follower(now),
+        }
     }
 
     fn forget_volatile(&mut self, now: Instant) {

@@ -7,13 +7,13 @@ mod routes;
 mod serve;
 
 pub use routes::router;
-pub use serve::{AdminError, bind, serve};
+pub use serve::{AdminError, ENDPOINT, bind};
 
 use keyserver_api::error::{ErrorBody, ErrorCode};
 use keyserver_api::policy::GroupPolicy;
 use keyserver_api::request::{
-    EvictRequest, RekeyAccepted, RekeyRequest, SigningKeyExport, SigningKeyExportRequest,
-    SigningKeyImportRequest,
+    AdmitRequest, EvictRequest, RekeyAccepted, RekeyRequest, SigningKeyExport,
+    SigningKeyExportRequest, SigningKeyImportRequest, SigningKeyRotationRequest,
 };
 use keyserver_api::status::{GroupStatus, MemberRow, ServerStatus, SigningKeyStatus};
 use tokio::sync::{mpsc, oneshot};
@@ -41,12 +41,18 @@ pub enum AdminRequest {
     Rekey(String, RekeyRequest, Reply<RekeyAccepted>),
     /// Removes a member.
     Evict(String, EvictRequest, Reply<RekeyAccepted>),
+    /// Lets an evicted identity register again.
+    Admit(String, AdmitRequest, Reply<()>),
     /// Gives the signing key out, encrypted.
     ExportSigningKey(String, SigningKeyExportRequest, Reply<SigningKeyExport>),
     /// Takes a signing key in.
     ImportSigningKey(String, SigningKeyImportRequest, Reply<SigningKeyStatus>),
+    /// Replaces the signing key by a new one.
+    RotateSigningKey(String, SigningKeyRotationRequest, Reply<SigningKeyStatus>),
     /// Hands leadership on.
     StepDown(Reply<()>),
+    /// Removes a key server from the group.
+    RemovePeer(String, Reply<()>),
 }
 
 /// The admin endpoint's end of its channel to the runner.

@@ -5,12 +5,13 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Json, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use keyserver_api::error::{ErrorBody, ErrorCode};
 use keyserver_api::path;
 use keyserver_api::policy::GroupPolicy;
 use keyserver_api::request::{
-    EvictRequest, RekeyRequest, SigningKeyExportRequest, SigningKeyImportRequest,
+    AdmitRequest, EvictRequest, RekeyRequest, SigningKeyExportRequest, SigningKeyImportRequest,
+    SigningKeyRotationRequest,
 };
 use serde::Serialize;
 
@@ -23,6 +24,7 @@ pub fn router(runner: RunnerHandle) -> Router {
     Router::new()
         .route(path::STATUS, get(status))
         .route(path::STEP_DOWN, post(step_down))
+        .route(&path::peer("{name}"), delete(remove_peer))
         .route(path::GROUPS, get(groups))
         .route(
             &path::group("{name}"),
@@ -32,6 +34,7 @@ pub fn router(runner: RunnerHandle) -> Router {
         .route(&path::members("{name}"), get(members))
         .route(&path::rekey("{name}"), post(rekey))
         .route(&path::evict("{name}"), post(evict))
+        .route(&path::admit("{name}"), post(admit))
         .route(
             &path::signing_key_export("{name}"),
             post(export_signing_key),
@@ -39,6 +42,10 @@ pub fn router(runner: RunnerHandle) -> Router {
         .route(
             &path::signing_key_import("{name}"),
             post(import_signing_key),
+        )
+        .route(
+            &path::signing_key_rotation("{name}"),
+            post(rotate_signing_key),
         )
         .fallback(|| async { refuse(ErrorCode::BadRequest, "there is no such path") })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -91,6 +98,13 @@ async fn status(State(runner): State<RunnerHandle>) -> impl IntoResponse {
 
 async fn step_down(State(runner): State<RunnerHandle>) -> impl IntoResponse {
     answer(runner, AdminRequest::StepDown).await
+}
+
+async fn remove_peer(
+    State(runner): State<RunnerHandle>,
+    Path(name): Path<String>,
+) -> impl IntoResponse {
+    answer(runner, |reply| AdminRequest::RemovePeer(name, reply)).await
 }
 
 async fn groups(State(runner): State<RunnerHandle>) -> impl IntoResponse {
@@ -158,6 +172,15 @@ async fn evict(
     answer(runner, |reply| AdminRequest::Evict(name, request, reply)).await
 }
 
+async fn admit(
+    State(runner): State<RunnerHandle>,
+    Path(name): Path<String>,
+    request: Body<AdmitRequest>,
+) -> impl IntoResponse {
+    let request = body(request)?;
+    answer(runner, |reply| AdminRequest::Admit(name, request, reply)).await
+}
+
 async fn export_signing_key(
     State(runner): State<RunnerHandle>,
     Path(name): Path<String>,
@@ -178,6 +201,18 @@ async fn import_signing_key(
     let request = body(request)?;
     answer(runner, |reply| {
         AdminRequest::ImportSigningKey(name, request, reply)
+    })
+    .await
+}
+
+async fn rotate_signing_key(
+    State(runner): State<RunnerHandle>,
+    Path(name): Path<String>,
+    request: Body<SigningKeyRotationRequest>,
+) -> impl IntoResponse {
+    let request = body(request)?;
+    answer(runner, |reply| {
+        AdminRequest::RotateSigningKey(name, request, reply)
     })
     .await
 }

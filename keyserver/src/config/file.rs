@@ -1,22 +1,24 @@
 //! The file as it is written, and the rules its values must keep.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use keyserver_api::identity::{IdentityKind, IdentityPattern};
 use serde::Deserialize;
 
-use super::{Authentication, Ike, Metrics};
+use super::{Authentication, Environment, Metrics};
+use crate::raft::InitialMember;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct File {
-    pub(super) name: String,
+    #[serde(default)]
+    pub(super) name: Option<String>,
     pub(super) data_directory: PathBuf,
     pub(super) sealing_key_file: PathBuf,
-    #[serde(default = "default_priority")]
-    pub(super) priority: u8,
-    pub(super) ike: Ike,
+    #[serde(default)]
+    pub(super) priority: Option<u8>,
+    pub(super) ike: IkeFile,
     pub(super) identity: IdentityPattern,
     pub(super) authentication: Authentication,
     pub(super) cooperative: CooperativeFile,
@@ -29,8 +31,21 @@ pub(super) struct File {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct IkeFile {
+    #[serde(default)]
+    pub(super) addresses: Option<Vec<IpAddr>>,
+    #[serde(default = "default_port")]
+    pub(super) port: u16,
+    #[serde(default = "default_nat_traversal_port")]
+    pub(super) nat_traversal_port: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CooperativeFile {
     pub(super) listen: SocketAddr,
+    #[serde(default)]
+    pub(super) domain: Option<String>,
     pub(super) tls: PeerTls,
     pub(super) initial_members: Vec<MemberFile>,
 }
@@ -47,7 +62,8 @@ pub(super) struct PeerTls {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct MemberFile {
     pub(super) name: String,
-    pub(super) address: String,
+    #[serde(default)]
+    pub(super) address: Option<String>,
     #[serde(default = "default_priority")]
     pub(super) priority: u8,
 }
@@ -104,12 +120,46 @@ pub(super) const fn default_priority() -> u8 {
 /// Field, and what is wrong with it.
 pub(super) type FieldError = (String, String);
 
-/// Checks what the types cannot say.
-pub(super) fn check(file: &File) -> Result<(), FieldError> {
+/// What the file and the environment say together.
+pub(super) struct Resolved {
+    pub(super) name: String,
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) priority: u8,
+    /// `host:port` by which the others reach this key server's consensus endpoint.
+    pub(super) own_address: String,
+    pub(super) initial_members: Vec<InitialMember>,
+}
+
+/// Checks what the types cannot say, and fills in what the environment holds.
+pub(super) fn resolve(file: &File, environment: &Environment) -> Result<Resolved, FieldError> {
     let refuse = |field: &str, what: &str| Err((field.to_owned(), what.to_owned()));
-    check_name("name", &file.name)?;
-    check_priority("priority", file.priority)?;
-    if file.ike.addresses.is_empty() {
+    let name = match (&file.name, &environment.name) {
+        (Some(name), _) => {
+            check_name("name", name)?;
+            name.clone()
+        }
+        (None, Some(name)) => {
+            check_name("name (from GETVPN_NAME)", name)?;
+            name.clone()
+        }
+        (None, None) => {
+            return refuse(
+                "name",
+                "is absent and GETVPN_NAME is not set; set one of them",
+            );
+        }
+    };
+    let addresses = match (&file.ike.addresses, &environment.addresses) {
+        (Some(addresses), _) => addresses.clone(),
+        (None, Some(text)) => environment_addresses(text)?,
+        (None, None) => {
+            return refuse(
+                "ike.addresses",
+                "is absent and GETVPN_ADDRESSES is not set; set one of them",
+            );
+        }
+    };
+    if addresses.is_empty() {
         return refuse(
             "ike.addresses",
             "is empty; name at least one address of this host",
@@ -141,45 +191,112 @@ pub(super) fn check(file: &File) -> Result<(), FieldError> {
             "sets neither preSharedKeysFile nor certificate; nobody could register",
         );
     }
-    let members = &file.cooperative.initial_members;
-    if members.is_empty() || members.len() > 8 {
-        return refuse("cooperative.initialMembers", "must name 1 to 8 key servers");
+    let initial_members = initial_members(&file.cooperative)?;
+    let own = initial_members.iter().find(|member| member.name == name);
+    let own_address = match (own, &file.cooperative.domain) {
+        (Some(own), _) => own.address.clone(),
+        (None, Some(domain)) => in_domain(&name, domain, file.cooperative.listen.port()),
+        (None, None) => {
+            return Err((
+                "cooperative.initialMembers".to_owned(),
+                format!(
+                    "does not name this key server itself (`{name}`), and cooperative.domain is not set; add it, or set the domain"
+                ),
+            ));
+        }
+    };
+    let priority = file
+        .priority
+        .or_else(|| own.map(|own| own.priority))
+        .unwrap_or(default_priority());
+    check_priority("priority", priority)?;
+    check_timing(&file.timing)?;
+    Ok(Resolved {
+        name,
+        addresses,
+        priority,
+        own_address,
+        initial_members,
+    })
+}
+
+fn environment_addresses(text: &str) -> Result<Vec<IpAddr>, FieldError> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            part.parse().map_err(|_| {
+                (
+                    "ike.addresses (from GETVPN_ADDRESSES)".to_owned(),
+                    format!("`{part}` is no IP address; separate several by commas"),
+                )
+            })
+        })
+        .collect()
+}
+
+fn initial_members(cooperative: &CooperativeFile) -> Result<Vec<InitialMember>, FieldError> {
+    let field = "cooperative.domain";
+    if let Some(domain) = &cooperative.domain
+        && (domain.is_empty() || domain.len() > 189 || domain.split('.').any(str::is_empty))
+    {
+        let what = format!("`{domain}` is no domain name; for example `g-ks.namespace.svc`");
+        return Err((field.to_owned(), what));
     }
+    let members = &cooperative.initial_members;
+    if members.is_empty() || members.len() > 8 {
+        return Err((
+            "cooperative.initialMembers".to_owned(),
+            "must name 1 to 8 key servers".to_owned(),
+        ));
+    }
+    let mut resolved: Vec<InitialMember> = Vec::with_capacity(members.len());
     for (index, member) in members.iter().enumerate() {
         let field = format!("cooperative.initialMembers[{index}]");
         check_name(&format!("{field}.name"), &member.name)?;
         check_priority(&format!("{field}.priority"), member.priority)?;
-        let port = member
-            .address
+        let address = match (&member.address, &cooperative.domain) {
+            (Some(address), _) => address.clone(),
+            (None, Some(domain)) => in_domain(&member.name, domain, cooperative.listen.port()),
+            (None, None) => {
+                return Err((
+                    format!("{field}.address"),
+                    "is absent and cooperative.domain is not set; set one of them".to_owned(),
+                ));
+            }
+        };
+        let port = address
             .rsplit_once(':')
             .and_then(|(_, port)| port.parse::<u16>().ok());
         if port.is_none_or(|port| port == 0) {
             return Err((
                 format!("{field}.address"),
-                format!("`{}` is not host:port", member.address),
+                format!("`{address}` is not host:port"),
             ));
         }
-        let earlier = members.iter().take(index);
-        if earlier.clone().any(|other| other.name == member.name) {
+        if resolved.iter().any(|other| other.name == member.name) {
             return Err((
                 format!("{field}.name"),
                 format!("`{}` is used twice", member.name),
             ));
         }
-        if earlier.clone().any(|other| other.address == member.address) {
+        if resolved.iter().any(|other| other.address == address) {
             return Err((
                 format!("{field}.address"),
-                format!("`{}` is used twice", member.address),
+                format!("`{address}` is used twice"),
             ));
         }
+        resolved.push(InitialMember {
+            name: member.name.clone(),
+            address,
+            priority: member.priority,
+        });
     }
-    if !members.iter().any(|member| member.name == file.name) {
-        return refuse(
-            "cooperative.initialMembers",
-            "does not name this key server itself",
-        );
-    }
-    check_timing(&file.timing)
+    Ok(resolved)
+}
+
+fn in_domain(name: &str, domain: &str, port: u16) -> String {
+    format!("{name}.{domain}:{port}")
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), FieldError> {

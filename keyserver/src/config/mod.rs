@@ -15,11 +15,12 @@ use serde::Deserialize;
 
 pub use pre_shared_keys::{PreSharedKey, pre_shared_keys};
 
-use crate::raft::{InitialMember, Timing};
-use file::{File, check};
+use crate::raft::types::KeyServerNode;
+use crate::raft::{InitialMember, Roster, Timing};
+use file::{File, resolve};
 
 /// A checked configuration. Paths are as seen from the working directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Name, unique in the group of key servers.
     pub name: String,
@@ -46,17 +47,35 @@ pub struct Config {
 }
 
 /// Where members register.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ike {
     /// Own addresses to listen on; an unspecified address stands for all of its family.
     pub addresses: Vec<IpAddr>,
     /// G-IKEv2 port.
-    #[serde(default = "file::default_port")]
     pub port: u16,
     /// Port for members behind address translation.
-    #[serde(default = "file::default_nat_traversal_port")]
     pub nat_traversal_port: u16,
+}
+
+/// What the file may leave to the environment, so that one file serves all replicas. The file
+/// decides where both speak.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `GETVPN_NAME`: name of this key server.
+    pub name: Option<String>,
+    /// `GETVPN_ADDRESSES`: its addresses for members, separated by commas.
+    pub addresses: Option<String>,
+}
+
+impl Environment {
+    /// The environment of this process; an empty variable counts as absent.
+    pub fn of_process() -> Self {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            name: variable("GETVPN_NAME"),
+            addresses: variable("GETVPN_ADDRESSES"),
+        }
+    }
 }
 
 /// How members prove who they are; at least one way is set.
@@ -84,22 +103,24 @@ pub struct CertificateFiles {
 }
 
 /// Work with the other key servers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cooperative {
     /// Where it listens for them.
     pub listen: SocketAddr,
     /// How it proves itself to them and whom it accepts.
     pub tls: TlsFiles,
+    /// `host:port` by which the others reach it.
+    pub own_address: String,
     /// Who forms the group, in order.
     pub initial_members: Vec<InitialMember>,
 }
 
 /// The admin endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Address told to others; the listening address unless set.
+    /// Address told to others.
     pub address: String,
     /// How it proves itself and which clients it accepts.
     pub tls: TlsFiles,
@@ -151,17 +172,17 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`].
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::parse(&read(path)?, path)
+    pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::parse(&read(path)?, path, environment)
     }
 
     /// Checks `text`, which was read from `path`.
     ///
     /// # Errors
     /// [`ConfigError`].
-    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let file: File = parse(text, path)?;
-        check(&file).map_err(|(field, what)| ConfigError::Field {
+        let resolved = resolve(&file, environment).map_err(|(field, what)| ConfigError::Field {
             path: path.to_owned(),
             field,
             what,
@@ -175,23 +196,23 @@ impl Config {
                 key: at(file.cooperative.tls.key_file),
                 trust: at(file.cooperative.tls.trust_file),
             },
-            initial_members: file
-                .cooperative
-                .initial_members
-                .into_iter()
-                .map(|member| InitialMember {
-                    name: member.name,
-                    address: member.address,
-                    priority: member.priority,
-                })
-                .collect(),
+            initial_members: resolved.initial_members,
+            own_address: resolved.own_address,
         };
+        let admin_address = file
+            .admin
+            .address
+            .unwrap_or_else(|| told_address(file.admin.listen, &cooperative.own_address));
         Ok(Self {
-            name: file.name,
+            name: resolved.name,
             data_directory: at(file.data_directory),
             sealing_key_file: at(file.sealing_key_file),
-            priority: file.priority,
-            ike: file.ike,
+            priority: resolved.priority,
+            ike: Ike {
+                addresses: resolved.addresses,
+                port: file.ike.port,
+                nat_traversal_port: file.ike.nat_traversal_port,
+            },
             identity: file.identity,
             authentication: Authentication {
                 pre_shared_keys_file: file.authentication.pre_shared_keys_file.map(at),
@@ -207,10 +228,7 @@ impl Config {
             cooperative,
             admin: Admin {
                 listen: file.admin.listen,
-                address: file
-                    .admin
-                    .address
-                    .unwrap_or_else(|| file.admin.listen.to_string()),
+                address: admin_address,
                 tls: TlsFiles {
                     certificate: at(file.admin.tls.certificate_file),
                     key: at(file.admin.tls.key_file),
@@ -227,16 +245,43 @@ impl Config {
         })
     }
 
-    /// The consensus address by which the others know this key server.
-    pub fn own_cooperative_address(&self) -> String {
-        self.cooperative
+    /// Whether both agree in everything but what [`Self::roster`] gives.
+    pub fn differs_only_in_roster(&self, other: &Self) -> bool {
+        let mut same = self.clone();
+        same.name.clone_from(&other.name);
+        same.priority = other.priority;
+        same.cooperative
+            .own_address
+            .clone_from(&other.cooperative.own_address);
+        same.cooperative
             .initial_members
-            .iter()
-            .find(|member| member.name == self.name)
-            .map_or_else(
-                || self.cooperative.listen.to_string(),
-                |member| member.address.clone(),
-            )
+            .clone_from(&other.cooperative.initial_members);
+        same.admin.address.clone_from(&other.admin.address);
+        same == *other
+    }
+
+    /// What the others are told about this key server, and who they are.
+    pub fn roster(&self) -> Roster {
+        Roster {
+            own: KeyServerNode {
+                name: self.name.clone(),
+                raft_address: self.cooperative.own_address.clone(),
+                ike_addresses: self.ike.addresses.clone(),
+                admin_address: self.admin.address.clone(),
+                priority: self.priority,
+                retired: Vec::new(),
+            },
+            initial_members: self.cooperative.initial_members.clone(),
+        }
+    }
+}
+
+/// The address others use for what listens on `listen`: where that is every address of the host,
+/// the host by which the others know this key server.
+fn told_address(listen: SocketAddr, own_address: &str) -> String {
+    match own_address.rsplit_once(':') {
+        Some((host, _)) if listen.ip().is_unspecified() => format!("{host}:{}", listen.port()),
+        _ => listen.to_string(),
     }
 }
 

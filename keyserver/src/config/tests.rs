@@ -26,7 +26,108 @@ metrics: { listen: "127.0.0.1:9445" }
 "#;
 
 fn parse_at(text: &str) -> Result<Config, String> {
-    Config::parse(text, Path::new("/etc/getvpn/ks-0.yaml")).map_err(|error| error.to_string())
+    parse_with(text, &Environment::default())
+}
+
+fn parse_with(text: &str, environment: &Environment) -> Result<Config, String> {
+    Config::parse(text, Path::new("/etc/getvpn/ks-0.yaml"), environment)
+        .map_err(|error| error.to_string())
+}
+
+/// The file of a StatefulSet: the same for all replicas.
+const SHARED: &str = r#"
+dataDirectory: /var/lib/getvpn
+sealingKeyFile: /etc/getvpn/sealing/key
+ike: {}
+identity: { type: FQDN, value: g-ks.ns.keyserver.getvpn }
+authentication: { preSharedKeysFile: psk.yaml }
+cooperative:
+  listen: "[::]:9443"
+  domain: g-ks.ns.svc
+  tls: { certificateFile: tls.crt, keyFile: tls.key, trustFile: ca.crt }
+  initialMembers:
+  - { name: g-ks-0, priority: 100 }
+  - { name: g-ks-1, address: "g-ks-1.elsewhere:9000", priority: 95 }
+admin:
+  listen: "[::]:9444"
+  tls: { certificateFile: tls.crt, keyFile: tls.key, clientTrustFile: ca.crt }
+"#;
+
+fn environment(name: &str, addresses: &str) -> Environment {
+    Environment {
+        name: Some(name.to_owned()),
+        addresses: Some(addresses.to_owned()),
+    }
+}
+
+#[test]
+fn one_file_serves_all_replicas_and_the_environment_tells_them_apart() {
+    let first = parse_with(SHARED, &environment("g-ks-0", "10.1.0.7,fd00::7")).expect("valid");
+    assert_eq!(first.name, "g-ks-0");
+    assert_eq!(
+        first.ike.addresses,
+        ["10.1.0.7", "fd00::7"].map(|text| text.parse::<IpAddr>().expect("address"))
+    );
+    assert_eq!(first.cooperative.own_address, "g-ks-0.g-ks.ns.svc:9443");
+    assert_eq!(first.admin.address, "g-ks-0.g-ks.ns.svc:9444");
+    assert_eq!(first.priority, 100);
+    let second = parse_with(SHARED, &environment("g-ks-1", "10.1.0.8")).expect("valid");
+    assert_eq!(second.cooperative.own_address, "g-ks-1.elsewhere:9000");
+    assert_eq!(second.admin.address, "g-ks-1.elsewhere:9444");
+    assert_eq!(second.priority, 95);
+    // A replica of a grown set may start before the file names it.
+    let third = parse_with(SHARED, &environment("g-ks-2", "10.1.0.9")).expect("valid");
+    assert_eq!(third.cooperative.own_address, "g-ks-2.g-ks.ns.svc:9443");
+    assert!(!third.roster().names("g-ks-2"));
+    assert_eq!(third.roster().founder(), "g-ks-0");
+}
+
+#[test]
+fn what_file_and_environment_lack_is_named_with_field_and_variable() {
+    let unnamed = Environment {
+        name: None,
+        ..environment("", "10.1.0.7")
+    };
+    let unaddressed = Environment {
+        addresses: None,
+        ..environment("g-ks-0", "")
+    };
+    let no_domain = SHARED.replace("  domain: g-ks.ns.svc\n", "");
+    for (text, environment, expected) in [
+        (
+            SHARED,
+            unnamed,
+            "name: is absent and GETVPN_NAME is not set",
+        ),
+        (
+            SHARED,
+            unaddressed,
+            "ike.addresses: is absent and GETVPN_ADDRESSES is not set",
+        ),
+        (
+            SHARED,
+            environment("g_ks", "10.1.0.7"),
+            "name (from GETVPN_NAME): `g_ks` is no name",
+        ),
+        (
+            SHARED,
+            environment("g-ks-0", "10.1.0.7;10.1.0.8"),
+            "ike.addresses (from GETVPN_ADDRESSES): `10.1.0.7;10.1.0.8` is no IP address",
+        ),
+        (
+            &no_domain,
+            environment("g-ks-0", "10.1.0.7"),
+            "initialMembers[0].address: is absent and cooperative.domain is not set",
+        ),
+        (
+            &SHARED.replace("g-ks.ns.svc", "g-ks..svc"),
+            environment("g-ks-0", "10.1.0.7"),
+            "cooperative.domain: `g-ks..svc` is no domain name",
+        ),
+    ] {
+        let error = parse_with(text, &environment).expect_err(expected);
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -4,21 +4,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyserver_core::cooperation::{self, Occasion, transfer_target};
-use openraft::async_runtime::WatchReceiver;
-use openraft::{Config, Instant as _, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
+use prometheus_client::metrics::counter::Counter;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
+use super::handover::Handover;
 use super::proposal::Proposer;
+use super::removal::Remover;
 use super::role::{Role, watch_role};
+use super::roster::Roster;
 use super::state_machine::{Application, StateMachine};
-use super::steward::{InitialMember, Steward, tie_break};
+use super::steward::Steward;
 use super::transport::{Network, Peers, Service, serve};
-use super::types::{KeyServerNode, NodeId, Raft};
+use super::types::Raft;
 use crate::storage::Store;
 
 /// Entries between two snapshots.
@@ -27,8 +28,6 @@ const SNAPSHOT_ENTRIES: u64 = 1000;
 const SNAPSHOT_OCTETS: usize = 16 << 20;
 /// How often the octets are looked at.
 const SNAPSHOT_CHECK: Duration = Duration::from_secs(5);
-/// How many entries behind a voter may be that is asked to lead.
-const CAUGHT_UP: u64 = 10;
 /// Entries kept behind a snapshot, for key servers that lag a little.
 const KEPT_ENTRIES: u64 = 500;
 
@@ -58,18 +57,18 @@ impl Default for Timing {
 
 /// What a consensus is started with.
 pub struct Settings {
-    /// What this key server tells the others about itself.
-    pub node: KeyServerNode,
+    /// What its configuration says about it and the others, as it changes.
+    pub roster: watch::Receiver<Roster>,
     /// Where it listens for them.
     pub listen: SocketAddr,
-    /// Who forms the group, in order.
-    pub initial_members: Vec<InitialMember>,
-    /// How it proves itself to those who connect.
-    pub server_tls: Arc<ServerConfig>,
-    /// How it proves itself where it connects.
-    pub client_tls: Arc<ClientConfig>,
+    /// How it proves itself to those who connect, as it changes.
+    pub server_tls: watch::Receiver<Arc<ServerConfig>>,
+    /// How it proves itself where it connects, as it changes.
+    pub client_tls: watch::Receiver<Arc<ClientConfig>>,
     /// Times.
     pub timing: Timing,
+    /// Counts connections and messages that are not of a key server of this group.
+    pub refused: Counter,
 }
 
 /// Why the consensus did not start.
@@ -100,6 +99,7 @@ pub struct Consensus<A: Application> {
     store: Store,
     role: watch::Receiver<Role>,
     waiting: Arc<watch::Sender<Option<String>>>,
+    remover: Remover,
     timing: Timing,
     tasks: JoinSet<()>,
 }
@@ -136,7 +136,8 @@ impl<A: Application> Consensus<A> {
         let service = Arc::new(Service::new(
             raft.clone(),
             store.clone(),
-            settings.node.clone(),
+            settings.roster.clone(),
+            settings.refused,
         ));
         let (roles, role) = watch::channel(Role::Joining);
         let waiting = Arc::new(watch::Sender::new(None));
@@ -147,21 +148,19 @@ impl<A: Application> Consensus<A> {
             settings.timing.election_maximum,
             roles,
         ));
-        tasks.spawn(serve(
-            listener,
-            TlsAcceptor::from(settings.server_tls),
-            service,
-        ));
+        let (remover, removals) = Remover::channel();
         let steward = Steward::new(
             raft.clone(),
             store.clone(),
             peers.clone(),
-            settings.node,
-            settings.initial_members,
+            settings.roster,
             settings.timing.voter_replacement,
             role.clone(),
             waiting.clone(),
+            service.callers(),
+            removals,
         );
+        tasks.spawn(serve(listener, settings.server_tls, service));
         tasks.spawn(steward.run());
         tasks.spawn(bound_log(raft.clone(), store.clone()));
         Ok(Self {
@@ -170,6 +169,7 @@ impl<A: Application> Consensus<A> {
             store,
             role,
             waiting,
+            remover,
             timing: settings.timing,
             tasks,
         })
@@ -190,7 +190,7 @@ impl<A: Application> Consensus<A> {
         self.role.clone()
     }
 
-    /// Why the group is not formed yet, as it changes.
+    /// What this key server waits for while there is no primary it works with, as it changes.
     pub fn waiting(&self) -> watch::Receiver<Option<String>> {
         self.waiting.subscribe()
     }
@@ -202,91 +202,21 @@ impl<A: Application> Consensus<A> {
 
     /// Hands leadership on, if this node leads.
     pub fn successor(&self) -> Handover<A> {
-        Handover {
-            raft: self.raft.clone(),
-            timeout: self.timing.election_maximum * 3,
-        }
+        Handover::new(self.raft.clone(), self.timing.election_maximum * 3)
+    }
+
+    /// Removes key servers from the group, if this node leads.
+    pub fn remover(&self) -> Remover {
+        self.remover.clone()
     }
 
     /// Hands leadership on and stops.
     pub async fn shutdown(mut self) {
-        self.successor().hand_over(None).await;
+        self.successor().hand_over().await;
         // The task has ended already when this fails.
         let _ = self.raft.shutdown().await;
         self.peers.close();
         self.tasks.shutdown().await;
-    }
-}
-
-/// Transfers leadership.
-pub struct Handover<A: Application> {
-    raft: Raft<A>,
-    timeout: Duration,
-}
-
-impl<A: Application> Clone for Handover<A> {
-    fn clone(&self) -> Self {
-        Self {
-            raft: self.raft.clone(),
-            timeout: self.timeout,
-        }
-    }
-}
-
-impl<A: Application> Handover<A> {
-    /// Hands leadership to `target`, or to the most up to date voter with the highest priority.
-    ///
-    /// Returns the new leader; `None` when this node did not lead, nobody could take over, or the
-    /// target did not within three election timeouts.
-    pub async fn hand_over(&self, target: Option<NodeId>) -> Option<NodeId> {
-        let target = target.or_else(|| self.candidate())?;
-        self.raft.trigger().transfer_leader(target).await.ok()?;
-        self.raft
-            .wait(Some(self.timeout))
-            .metrics(
-                |metrics| metrics.current_leader == Some(target),
-                "leadership was handed over",
-            )
-            .await
-            .ok()
-            .and_then(|metrics| metrics.current_leader)
-    }
-
-    /// The reachable voter that should lead next, by priority.
-    fn candidate(&self) -> Option<NodeId> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let last = metrics.last_log_index.unwrap_or(0);
-        let replication = metrics.replication.as_ref()?;
-        let heartbeats = metrics.heartbeat.as_ref()?;
-        let membership = &metrics.membership_config;
-        let voters: Vec<NodeId> = membership.voter_ids().collect();
-        let caught_up = |id: &NodeId| {
-            let matched = replication
-                .get(id)
-                .copied()
-                .flatten()
-                .map_or(0, |it| it.index());
-            let heard = heartbeats.get(id).cloned().flatten();
-            matched.saturating_add(CAUGHT_UP) >= last
-                && heard.is_some_and(|at| at.elapsed() < self.timeout)
-        };
-        let servers: Vec<cooperation::View> = membership
-            .nodes()
-            .map(|(id, node)| cooperation::View {
-                name: node.name.clone(),
-                priority: node.priority,
-                address: tie_break(node),
-                voter: voters.contains(id),
-                caught_up: caught_up(id),
-            })
-            .collect();
-        let own = membership.get_node(&metrics.id)?;
-        let target = transfer_target(&servers, &own.name, Occasion::StepDown)?;
-        membership
-            .nodes()
-            .find(|(id, node)| node.name == target.name && voters.contains(id))
-            .map(|(id, _)| *id)
     }
 }
 

@@ -8,7 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::transport::Hello;
-use super::types::{KeyServerNode, NodeId};
+use super::types::{KeyServerNode, NodeId, Retired};
+
+/// Most key servers of a group.
+const MOST: usize = 8;
+/// Most removed data directories that are remembered; the oldest are forgotten first.
+const MOST_RETIRED: usize = 64;
 
 /// What the leader knows.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +42,41 @@ impl View {
         let mut named = self.nodes.iter().filter(|(_, node)| node.name == name);
         named.next().map(|(id, _)| *id)
     }
+
+    /// Every data directory that was removed on purpose, oldest first.
+    fn retired(&self) -> Vec<Retired> {
+        // What this node recorded itself is the longest list, and in order.
+        let own = self.nodes.get(&self.own).into_iter();
+        let others = self.nodes.iter().filter(|(id, _)| **id != self.own);
+        let mut all: Vec<Retired> = Vec::new();
+        for retired in own
+            .chain(others.map(|(_, node)| node))
+            .flat_map(|node| &node.retired)
+        {
+            if !all.contains(retired) {
+                all.push(retired.clone());
+            }
+        }
+        all
+    }
+
+    fn is_retired(&self, id: NodeId) -> bool {
+        self.nodes
+            .values()
+            .flat_map(|node| &node.retired)
+            .any(|retired| retired.node_id == id)
+    }
+
+    fn names(&self) -> BTreeSet<&str> {
+        self.nodes.values().map(|node| node.name.as_str()).collect()
+    }
+
+    /// Who answered, when the present voters can commit a change.
+    fn answering(&self) -> Option<BTreeSet<NodeId>> {
+        let answering: BTreeSet<NodeId> = self.answers.iter().map(|hello| hello.node_id).collect();
+        let voting = self.voters.intersection(&answering).count();
+        (voting > self.voters.len() / 2).then_some(answering)
+    }
 }
 
 /// One change of the membership.
@@ -59,6 +99,17 @@ pub enum Step {
     Voters(BTreeSet<NodeId>),
     /// Correct what the members know about a node.
     Describe(NodeId, KeyServerNode),
+    /// Remember which data directories were removed on purpose, in the leader's own record alone.
+    Retire(Vec<Retired>),
+}
+
+/// Why a removal cannot go on now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The leader itself is to be removed: it hands leadership on first.
+    Leads,
+    /// The present voters cannot commit a change.
+    NoMajority,
 }
 
 /// Number of voters for `members` key servers.
@@ -72,18 +123,85 @@ pub const fn desired_voters(members: usize) -> usize {
 
 /// The next step, if one is due and the present voters can commit it.
 pub fn next_step(view: &View) -> Option<Step> {
-    let answering: BTreeSet<NodeId> = view.answers.iter().map(|hello| hello.node_id).collect();
-    let voting = view.voters.intersection(&answering).count();
-    if voting <= view.voters.len() / 2 {
-        return None;
-    }
+    let answering = view.answering()?;
     if view.joint {
         return Some(Step::FinishJoint);
     }
-    newcomer(view, &answering)
+    consolidation(view)
+        .or_else(|| newcomer(view, &answering))
         .or_else(|| description(view))
         .or_else(|| promotion(view, &answering))
         .or_else(|| substitution(view, &answering))
+}
+
+/// The next step on the way to a group without the key server `name`; `None` when it is reached.
+///
+/// # Errors
+/// [`Obstacle`].
+pub fn removal_step(view: &View, name: &str) -> Result<Option<Step>, Obstacle> {
+    let answering = view.answering().ok_or(Obstacle::NoMajority)?;
+    if view.joint {
+        return Ok(Some(Step::FinishJoint));
+    }
+    let Some(id) = view.id_of(name) else {
+        return Ok(None);
+    };
+    if id == view.own {
+        return Err(Obstacle::Leads);
+    }
+    if view.voters.contains(&id) {
+        return Ok(Some(Step::Voters(voters_without(view, &answering, name))));
+    }
+    if !view.is_retired(id) {
+        let mut retired = view.retired();
+        retired.push(Retired {
+            node_id: id,
+            name: name.to_owned(),
+        });
+        return Ok(Some(Step::Retire(newest(retired))));
+    }
+    Ok(Some(Step::Remove(id)))
+}
+
+/// The voters of the group without `name`: an odd number of them, the leader and those that answer
+/// first.
+fn voters_without(view: &View, answering: &BTreeSet<NodeId>, name: &str) -> BTreeSet<NodeId> {
+    let stays = |id: &NodeId| view.nodes.get(id).is_some_and(|node| node.name != name);
+    let mut able: Vec<NodeId> = view
+        .voters
+        .iter()
+        .copied()
+        .filter(|id| stays(id) && *id != view.own)
+        .collect();
+    able.sort_by_key(|id| {
+        let priority = view.nodes.get(id).map_or(0, |node| node.priority);
+        (!answering.contains(id), std::cmp::Reverse(priority), *id)
+    });
+    let learners = ready_learners(view, answering);
+    able.extend(learners.into_iter().filter(stays));
+    let possible = able.len() + 1;
+    let desired = desired_voters(view.names().len().saturating_sub(1));
+    let size = [5, 3, 1]
+        .into_iter()
+        .find(|size| *size <= possible.min(desired))
+        .unwrap_or(1);
+    let mut voters: BTreeSet<NodeId> = able.into_iter().take(size - 1).collect();
+    voters.insert(view.own);
+    voters
+}
+
+/// Brings the memory of removed data directories to the leader's own record: a node that is
+/// removed must not take it along.
+fn consolidation(view: &View) -> Option<Step> {
+    view.nodes
+        .iter()
+        .any(|(id, node)| *id != view.own && !node.retired.is_empty())
+        .then(|| Step::Retire(newest(view.retired())))
+}
+
+fn newest(mut retired: Vec<Retired>) -> Vec<Retired> {
+    let surplus = retired.len().saturating_sub(MOST_RETIRED);
+    retired.split_off(surplus)
 }
 
 fn newcomer(view: &View, answering: &BTreeSet<NodeId>) -> Option<Step> {
@@ -101,6 +219,11 @@ fn newcomer(view: &View, answering: &BTreeSet<NodeId>) -> Option<Step> {
             continue;
         }
         if !view.nodes.contains_key(&hello.node_id) {
+            let names = view.names();
+            let full = names.len() >= MOST && !names.contains(hello.node.name.as_str());
+            if view.is_retired(hello.node_id) || full {
+                continue;
+            }
             return Some(Step::AddLearner(hello.node_id, hello.node.clone()));
         }
         let Some(lost) = earlier.first() else {
@@ -123,13 +246,18 @@ fn description(view: &View) -> Option<Step> {
     view.answers.iter().find_map(|hello| {
         let known = view.nodes.get(&hello.node_id)?;
         // The consensus address is how the node was found; a node that moved answers elsewhere.
-        (*known != hello.node && known.name == hello.node.name)
-            .then(|| Step::Describe(hello.node_id, hello.node.clone()))
+        (!known.describes_the_same(&hello.node) && known.name == hello.node.name).then(|| {
+            let node = KeyServerNode {
+                retired: known.retired.clone(),
+                ..hello.node.clone()
+            };
+            Step::Describe(hello.node_id, node)
+        })
     })
 }
 
 fn promotion(view: &View, answering: &BTreeSet<NodeId>) -> Option<Step> {
-    let names: BTreeSet<&str> = view.nodes.values().map(|node| node.name.as_str()).collect();
+    let names = view.names();
     let ready = ready_learners(view, answering);
     let possible = desired_voters(names.len()).min(view.voters.len() + ready.len());
     let size = [5, 3].into_iter().find(|size| *size <= possible)?;
@@ -168,113 +296,4 @@ fn ready_learners(view: &View, answering: &BTreeSet<NodeId>) -> Vec<NodeId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(name: &str, priority: u8) -> KeyServerNode {
-        KeyServerNode {
-            name: name.to_owned(),
-            priority,
-            ..KeyServerNode::default()
-        }
-    }
-
-    fn hello(id: NodeId, name: &str) -> Hello {
-        Hello {
-            node_id: id,
-            node: node(name, 100),
-            incarnation: None,
-            initialised: true,
-        }
-    }
-
-    /// Key servers ks-1 to ks-n with equal node identities, `voters` of them voting, all well.
-    fn healthy(count: u64, voters: u64) -> View {
-        View {
-            own: 1,
-            voters: (1..=voters).collect(),
-            nodes: (1..=count)
-                .map(|id| (id, node(&format!("ks-{id}"), 100)))
-                .collect(),
-            answers: (1..=count)
-                .map(|id| hello(id, &format!("ks-{id}")))
-                .collect(),
-            caught_up: (1..=count).collect(),
-            voter_replacement: Duration::from_secs(30),
-            ..View::default()
-        }
-    }
-
-    #[test]
-    fn nothing_is_done_to_a_healthy_group() {
-        for (count, voters) in [(1, 1), (2, 1), (3, 3), (4, 3), (5, 5), (8, 5)] {
-            assert_eq!(
-                next_step(&healthy(count, voters)),
-                None,
-                "{count} key servers"
-            );
-        }
-    }
-
-    #[test]
-    fn voters_go_from_one_to_three_at_once_and_never_to_two() {
-        assert_eq!(
-            next_step(&healthy(3, 1)),
-            Some(Step::Voters([1, 2, 3].into()))
-        );
-        let mut one_behind = healthy(3, 1);
-        one_behind.caught_up.remove(&3);
-        assert_eq!(next_step(&one_behind), None);
-    }
-
-    #[test]
-    fn a_lost_volume_is_replaced_by_name_after_its_successor_caught_up() {
-        let mut view = healthy(3, 3);
-        view.answers[2] = hello(33, "ks-3");
-        assert_eq!(
-            next_step(&view),
-            Some(Step::AddLearner(33, node("ks-3", 100)))
-        );
-        view.nodes.insert(33, node("ks-3", 100));
-        assert_eq!(next_step(&view), None);
-        view.caught_up.insert(33);
-        assert_eq!(
-            next_step(&view),
-            Some(Step::Succeed {
-                lost: 3,
-                successor: 33
-            })
-        );
-    }
-
-    #[test]
-    fn without_a_majority_nothing_is_changed() {
-        let mut view = healthy(3, 3);
-        view.answers = vec![hello(1, "ks-1"), hello(33, "ks-3")];
-        assert_eq!(next_step(&view), None);
-    }
-
-    #[test]
-    fn two_live_key_servers_of_one_name_do_not_displace_each_other() {
-        let mut view = healthy(3, 3);
-        view.answers.push(hello(44, "ks-3"));
-        assert_eq!(next_step(&view), None);
-    }
-
-    #[test]
-    fn a_voter_that_stays_silent_gives_its_vote_to_a_learner() {
-        let mut view = healthy(4, 3);
-        view.answers.remove(1);
-        view.silent.insert(2, Duration::from_secs(29));
-        assert_eq!(next_step(&view), None);
-        view.silent.insert(2, Duration::from_secs(30));
-        assert_eq!(next_step(&view), Some(Step::Voters([1, 3, 4].into())));
-    }
-
-    #[test]
-    fn an_unfinished_change_is_finished_first() {
-        let mut view = healthy(4, 3);
-        view.joint = true;
-        assert_eq!(next_step(&view), Some(Step::FinishJoint));
-    }
-}
+mod tests;

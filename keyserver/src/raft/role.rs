@@ -57,13 +57,14 @@ pub(super) async fn watch_role<A: Application>(
     let mut confirmed: Option<(u64, u64)> = None;
     let mut recovered = false;
     loop {
-        let (leads, term, acknowledged, running) = {
+        let (leads, term, acknowledged, running, empty) = {
             let metrics = metrics.borrow_and_update();
             (
                 metrics.state.is_leader(),
                 metrics.current_term,
                 metrics.last_quorum_acked.as_ref().map(|at| at.elapsed()),
                 metrics.running_state.is_ok(),
+                metrics.last_log_index.is_none(),
             )
         };
         if !running {
@@ -87,8 +88,9 @@ pub(super) async fn watch_role<A: Application>(
             }
         } else {
             confirmed = None;
-            // A node that has just started may be behind what it had shown before.
-            if !recovered && raft.is_initialized().await.unwrap_or(false) {
+            // A node that has just started may be behind what it had shown before. Asking the consensus whether it has
+            // begun would change its metrics, and this loop would never rest.
+            if !recovered && !empty {
                 recovered = raft.wait_for_recovery(Some(lease)).await.is_ok();
             }
             if recovered {

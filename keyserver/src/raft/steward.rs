@@ -1,10 +1,9 @@
-//! Forms the group of key servers and keeps its membership as it should be.
+//! Keeps the membership of the key servers as it should be.
 //!
-//! The first of the configured key servers forms the group, once, when all the others answered and
-//! all are empty. Later the leader alone changes the membership, one step of [`super::plan`] at a
-//! time.
+//! A key server with an empty log forms the group or waits ([`super::formation`]). Later the leader
+//! alone changes the membership, one step of [`super::plan`] at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,45 +12,41 @@ use futures::future::join_all;
 use keyserver_core::cooperation::{self, Occasion, transfer_target};
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::plan::{self, Step, View, desired_voters};
+use super::callers::Callers;
+use super::plan::{self, Obstacle, Step, View};
+use super::removal::{Removal, RemovalError};
 use super::role::Role;
+use super::roster::Roster;
 use super::state_machine::Application;
-use super::transport::{Hello, Peers};
-use super::types::{Incarnation, KeyServerNode, Membership, NodeId, Raft};
+use super::transport::{CallError, Hello, Peers, Refusal};
+use super::types::{KeyServerNode, Membership, NodeId, Raft, retired};
 use crate::storage::Store;
 
 const ROUND: Duration = Duration::from_millis(500);
-const HELLO_TIMEOUT: Duration = Duration::from_millis(1000);
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_millis(1000);
 /// How many entries behind counts as caught up.
 const LAG: u64 = 100;
-
-/// One of the key servers that form the group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InitialMember {
-    /// Its name.
-    pub name: String,
-    /// `host:port` of its consensus endpoint.
-    pub address: String,
-    /// 1 to 100.
-    pub priority: u8,
-}
 
 pub(super) struct Steward<A: Application> {
     pub(super) raft: Raft<A>,
     pub(super) store: Store,
     pub(super) peers: Peers,
-    pub(super) own: KeyServerNode,
-    pub(super) initial: Vec<InitialMember>,
-    pub(super) voter_replacement: Duration,
-    pub(super) role: watch::Receiver<Role>,
-    /// Last word about why the group is not formed yet; for status and readiness.
-    pub(super) waiting: Arc<watch::Sender<Option<String>>>,
+    roster_source: watch::Receiver<Roster>,
+    /// What the configuration says in this round.
+    pub(super) roster: Roster,
+    voter_replacement: Duration,
+    role: watch::Receiver<Role>,
+    /// Last word about what this key server waits for; for status and readiness.
+    waiting: Arc<watch::Sender<Option<String>>>,
+    pub(super) callers: Arc<Callers>,
+    removals: mpsc::Receiver<Removal>,
+    pending: VecDeque<Removal>,
     silent_since: BTreeMap<NodeId, Instant>,
     /// Whether this process formed the group and has not yet handed leadership to the preferred
     /// key server.
-    steering: bool,
+    pub(super) steering: bool,
 }
 
 impl<A: Application> Steward<A> {
@@ -63,21 +58,26 @@ impl<A: Application> Steward<A> {
         raft: Raft<A>,
         store: Store,
         peers: Peers,
-        own: KeyServerNode,
-        initial: Vec<InitialMember>,
+        roster: watch::Receiver<Roster>,
         voter_replacement: Duration,
         role: watch::Receiver<Role>,
         waiting: Arc<watch::Sender<Option<String>>>,
+        callers: Arc<Callers>,
+        removals: mpsc::Receiver<Removal>,
     ) -> Self {
+        let now = roster.borrow().clone();
         Self {
             raft,
             store,
             peers,
-            own,
-            initial,
+            roster_source: roster,
+            roster: now,
             voter_replacement,
             role,
             waiting,
+            callers,
+            removals,
+            pending: VecDeque::new(),
             silent_since: BTreeMap::new(),
             steering: false,
         }
@@ -86,29 +86,52 @@ impl<A: Application> Steward<A> {
     /// Works until the consensus stops.
     pub(super) async fn run(mut self) {
         loop {
-            match self.raft.is_initialized().await {
+            self.roster = self.roster_source.borrow().clone();
+            let more = match self.raft.is_initialized().await {
                 Err(_) => return,
-                Ok(false) => self.form().await,
-                Ok(true) => {
-                    self.say(None);
-                    if matches!(*self.role.borrow(), Role::Primary { .. }) {
-                        self.lead().await;
-                    } else {
-                        self.silent_since.clear();
-                        self.steering = false;
-                    }
+                Ok(false) => {
+                    self.form().await;
+                    false
                 }
+                Ok(true) => self.work().await,
+            };
+            let pause = if more { Duration::ZERO } else { ROUND };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // The consensus holds the other end.
+                Some(removal) = self.removals.recv() => self.pending.push_back(removal),
             }
-            tokio::time::sleep(ROUND).await;
         }
     }
 
-    fn say(&self, what: Option<String>) {
+    /// One round of a formed group; whether the next one is due at once.
+    async fn work(&mut self) -> bool {
+        self.peers.introduce(None);
+        let role = self.role.borrow().clone();
+        if matches!(role, Role::Primary { .. }) {
+            self.say(None);
+            return self.lead().await;
+        }
+        self.silent_since.clear();
+        self.steering = false;
+        for removal in self.pending.drain(..) {
+            drop(removal.reply.send(Err(RemovalError::NotPrimary)));
+        }
+        if matches!(role, Role::Replica { primary: Some(_) }) {
+            self.say(None);
+            self.peers.retain(&self.addresses(false));
+        } else {
+            self.explain().await;
+        }
+        false
+    }
+
+    pub(super) fn say(&self, what: Option<String>) {
         self.waiting.send_if_modified(|current| {
             let differs = *current != what;
             if differs {
                 if let Some(what) = &what {
-                    tracing::info!(what, "the group of key servers is not formed yet");
+                    tracing::info!(what, "this key server does not work with the others");
                 }
                 *current = what;
             }
@@ -116,104 +139,59 @@ impl<A: Application> Steward<A> {
         });
     }
 
-    /// Forms the group when this key server is the one to do it and it is safe.
-    async fn form(&mut self) {
-        let others: Vec<&InitialMember> = self
-            .initial
-            .iter()
-            .filter(|member| member.name != self.own.name)
-            .collect();
-        let answers = join_all(
-            others
-                .iter()
-                .map(|member| self.peers.hello(&member.address, HELLO_TIMEOUT)),
-        )
-        .await;
-        let mut members: Vec<(NodeId, KeyServerNode)> =
-            vec![(self.store.node_id(), self.own.clone())];
-        let mut absent = Vec::new();
-        for (member, answer) in others.iter().zip(answers) {
-            match answer {
-                Ok(hello) if hello.initialised || hello.incarnation.is_some() => {
-                    self.say(Some(format!(
-                        "this data directory is empty, but {} belongs to a formed group: waiting for its primary to take this key server in",
-                        member.name
-                    )));
-                    return;
-                }
-                Ok(hello) if hello.node.name != member.name => {
-                    absent.push(format!(
-                        "{} (key server {} answers at {})",
-                        member.name, hello.node.name, member.address
-                    ));
-                }
-                Ok(hello) => members.push((hello.node_id, hello.node)),
-                Err(error) => absent.push(format!("{} ({error})", member.name)),
-            }
-        }
-        if self
-            .initial
-            .first()
-            .is_none_or(|first| first.name != self.own.name)
-        {
-            let first = self
-                .initial
-                .first()
-                .map_or("the first", |first| first.name.as_str());
-            self.say(Some(format!("waiting for {first} to form the group")));
-            return;
-        }
-        if !absent.is_empty() {
-            self.say(Some(format!("waiting for {}", absent.join(", "))));
-            return;
-        }
-        self.initialise(members).await;
-    }
-
-    async fn initialise(&mut self, members: Vec<(NodeId, KeyServerNode)>) {
-        let incarnation = self
-            .store
-            .identity()
-            .incarnation
-            .unwrap_or_else(|| Incarnation(runtime::entropy::bytes()));
-        if let Err(error) = self.store.adopt(incarnation).await {
-            tracing::warn!(%error, "cannot store the incarnation");
-            return;
-        }
-        // The order of the configuration decides who votes first; the leader adds the others.
-        let order = |node: &KeyServerNode| {
-            self.initial
-                .iter()
-                .position(|member| member.name == node.name)
-        };
-        let count = members.len();
-        let mut members = members;
-        members.sort_by_key(|(_, node)| order(node));
-        members.truncate(desired_voters(count));
-        let voters: BTreeMap<NodeId, KeyServerNode> = members.into_iter().collect();
-        match self.raft.initialize(voters).await {
-            Ok(()) => {
-                self.steering = true;
-                tracing::info!(%incarnation, key_servers = count, "formed the group of key servers");
-            }
-            Err(error) => tracing::warn!(%error, "cannot form the group of key servers"),
-        }
-    }
-
-    /// One round as leader.
-    async fn lead(&mut self) {
-        let (membership, joint) = self.membership();
-        let mut addresses: BTreeSet<String> = self
-            .initial
-            .iter()
-            .map(|member| member.address.clone())
-            .collect();
+    /// Consensus addresses of all others that are known, with those that ask to be taken in when
+    /// `callers` says so.
+    fn addresses(&self, callers: bool) -> BTreeSet<String> {
+        let (membership, _) = self.membership();
+        let mut addresses = self.roster.addresses();
         addresses.extend(
             membership
                 .nodes()
                 .map(|(_, node)| node.raft_address.clone()),
         );
-        addresses.remove(&self.own.raft_address);
+        if callers {
+            let removed: BTreeSet<&str> = retired(&membership)
+                .map(|retired| retired.name.as_str())
+                .collect();
+            // Who was removed is taken in again only when the configuration names it.
+            let recent = self.callers.recent(runtime::clock::now());
+            addresses.extend(recent.into_iter().filter_map(|(address, name)| {
+                (self.roster.names(&name) || !removed.contains(name.as_str())).then_some(address)
+            }));
+        }
+        addresses.remove(&self.roster.own.raft_address);
+        addresses
+    }
+
+    /// Finds out why there is no primary.
+    async fn explain(&self) {
+        let addresses = self.addresses(false);
+        self.peers.retain(&addresses);
+        let answers = join_all(
+            addresses
+                .iter()
+                .map(|address| self.peers.hello(address, HELLO_TIMEOUT)),
+        )
+        .await;
+        let mut silent = Vec::new();
+        for (address, answer) in addresses.iter().zip(answers) {
+            match answer {
+                Err(CallError::Refused(refusal @ (Refusal::Removed | Refusal::Incarnation(_)))) => {
+                    self.say(Some(format!("{address} says: {refusal}")));
+                    return;
+                }
+                Err(error) => silent.push(format!("{address} ({error})")),
+                Ok(_) => {}
+            }
+        }
+        // While all answer an election is under way, or this key server catches up.
+        self.say((!silent.is_empty()).then(|| format!("no answer from {}", silent.join(", "))));
+    }
+
+    /// One round as leader; whether the next one is due at once.
+    async fn lead(&mut self) -> bool {
+        let (membership, joint) = self.membership();
+        let addresses = self.addresses(true);
         self.peers.retain(&addresses);
         let answers = join_all(
             addresses
@@ -229,16 +207,47 @@ impl<A: Application> Steward<A> {
             .collect();
         answers.push(Hello {
             node_id: self.store.node_id(),
-            node: self.own.clone(),
+            node: self.roster.own.clone(),
             incarnation: own_incarnation,
             initialised: true,
+            founder: self.roster.founder().to_owned(),
         });
         let view = self.view(&membership, joint, answers);
+        if !self.pending.is_empty() {
+            return self.remove(&view).await;
+        }
         if let Some(step) = plan::next_step(&view) {
             self.take(step, &view).await;
         } else if self.steering {
             self.steer(&view).await;
         }
+        false
+    }
+
+    /// One step of the removal that is asked for first; whether more is to be done.
+    async fn remove(&mut self, view: &View) -> bool {
+        let Some(mut removal) = self.pending.pop_front() else {
+            return false;
+        };
+        if removal.reply.is_closed() {
+            return !self.pending.is_empty();
+        }
+        let result = match plan::removal_step(view, &removal.name) {
+            Ok(None) if removal.begun => Ok(()),
+            Ok(None) => Err(RemovalError::Unknown(removal.name)),
+            Err(Obstacle::Leads) => Err(RemovalError::Leads(removal.name)),
+            Err(Obstacle::NoMajority) => Err(RemovalError::Unfinished(
+                "no majority of the key servers answers".to_owned(),
+            )),
+            Ok(Some(step)) => {
+                removal.begun = true;
+                let taken = self.take(step, view).await;
+                self.pending.push_front(removal);
+                return taken;
+            }
+        };
+        drop(removal.reply.send(result));
+        !self.pending.is_empty()
     }
 
     fn membership(&self) -> (Membership, bool) {
@@ -293,7 +302,8 @@ impl<A: Application> Steward<A> {
         }
     }
 
-    async fn take(&self, step: Step, view: &View) {
+    /// Takes one step; whether it was committed.
+    async fn take(&self, step: Step, view: &View) -> bool {
         tracing::info!(?step, "membership of the key servers");
         let result = match step {
             Step::FinishJoint => {
@@ -329,11 +339,17 @@ impl<A: Application> Steward<A> {
                     .change_membership(ChangeMembers::SetNodes([(id, node)].into()), true)
                     .await
             }
+            Step::Retire(retired) => {
+                self.raft
+                    .change_membership(ChangeMembers::SetNodes(records(view, retired)), true)
+                    .await
+            }
         };
         // Leadership may be lost in between; whoever leads next observes anew.
-        if let Err(error) = result {
+        if let Err(error) = &result {
             tracing::info!(%error, "this step was not taken; the next round decides anew");
         }
+        result.is_ok()
     }
 
     /// Hands leadership to the key server with the highest priority, once, after formation.
@@ -343,7 +359,7 @@ impl<A: Application> Steward<A> {
         }
         self.steering = false;
         let servers = cooperation(view);
-        let target = transfer_target(&servers, &self.own.name, Occasion::Formation)
+        let target = transfer_target(&servers, &self.roster.own.name, Occasion::Formation)
             .and_then(|target| view.id_of(&target.name));
         if let Some(target) = target {
             tracing::info!("handing leadership to the key server with the highest priority");
@@ -351,6 +367,28 @@ impl<A: Application> Steward<A> {
             let _ = self.raft.trigger().transfer_leader(target).await;
         }
     }
+}
+
+/// The records of the nodes with the memory of removals in the leader's alone.
+fn records(view: &View, retired: Vec<super::types::Retired>) -> BTreeMap<NodeId, KeyServerNode> {
+    let mut changed = BTreeMap::new();
+    for (id, node) in &view.nodes {
+        if *id != view.own && !node.retired.is_empty() {
+            let node = KeyServerNode {
+                retired: Vec::new(),
+                ..node.clone()
+            };
+            changed.insert(*id, node);
+        }
+    }
+    if let Some(own) = view.nodes.get(&view.own) {
+        let own = KeyServerNode {
+            retired,
+            ..own.clone()
+        };
+        changed.insert(view.own, own);
+    }
+    changed
 }
 
 /// The key servers in the words of `keyserver-core`.

@@ -57,6 +57,42 @@ pub struct KeyServerNode {
     pub admin_address: String,
     /// 1 to 100; the highest becomes primary at first formation.
     pub priority: u8,
+    /// Data directories that were removed from the group on purpose, as known when this one led.
+    #[serde(default)]
+    pub retired: Vec<Retired>,
+}
+
+impl KeyServerNode {
+    /// Whether both say the same about themselves, whatever they know of others.
+    pub fn describes_the_same(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            raft_address,
+            ike_addresses,
+            admin_address,
+            priority,
+            retired: _,
+        } = self;
+        *name == other.name
+            && *raft_address == other.raft_address
+            && *ike_addresses == other.ike_addresses
+            && *admin_address == other.admin_address
+            && *priority == other.priority
+    }
+}
+
+/// A data directory that was removed from the group of key servers on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Retired {
+    /// Its node identity.
+    pub node_id: NodeId,
+    /// Name of the key server that used it.
+    pub name: String,
+}
+
+/// Every data directory that `membership` remembers as removed.
+pub fn retired(membership: &Membership) -> impl Iterator<Item = &Retired> {
+    membership.nodes().flat_map(|(_, node)| &node.retired)
 }
 
 macro_rules! octets {

@@ -7,6 +7,7 @@ use keyserver_api::error::{ErrorBody, ErrorCode};
 use keyserver_api::policy::{GroupPolicy, ValidatedPolicy};
 use keyserver_api::request::{
     RekeyAccepted, SigningKeyExport, SigningKeyExportRequest, SigningKeyImportRequest,
+    SigningKeyRotationRequest,
 };
 use keyserver_api::status::{GroupStatus, SigningKeyStatus};
 use keyserver_core::secret::SecretBytes;
@@ -51,6 +52,7 @@ pub(super) enum Change {
         Reply<RekeyAccepted>,
     ),
     Evict(String, String, Reply<RekeyAccepted>),
+    Admit(String, String, Reply<()>),
     SigningKey(OpenedKey),
 }
 
@@ -93,6 +95,10 @@ impl Desk {
             Change::Evict(group, member, reply) => (
                 server::AdminRequest::Evict { group, member },
                 Waiting::Rekeyed(reply),
+            ),
+            Change::Admit(group, member, reply) => (
+                server::AdminRequest::Admit { group, member },
+                Waiting::Done(reply),
             ),
             Change::SigningKey(mut opened) => {
                 let request = server::AdminRequest::ImportSigningKey {
@@ -218,6 +224,49 @@ pub(super) fn open_signing_key(
     });
 }
 
+/// Makes a signing key for a group off the main task; `made` gets it.
+pub(super) fn make_signing_key(
+    core: &KeyServer,
+    group: String,
+    request: SigningKeyRotationRequest,
+    reply: Reply<SigningKeyStatus>,
+    made: tokio::sync::mpsc::UnboundedSender<OpenedKey>,
+) {
+    let (Some(policy), Some(present)) = (core.policy(&group), core.signing_key(&group)) else {
+        let message = format!("group `{group}` does not exist or has no signing key yet");
+        return answer(reply, Err(body(ErrorCode::GroupNotFound, message)));
+    };
+    let algorithm = policy.rekey.signature;
+    let label = request.label.unwrap_or_else(|| next_label(present.label));
+    tokio::task::spawn_blocking(move || match signing_key::generate(algorithm) {
+        // The receiver lives as long as the runner; then nobody waits either.
+        Ok(material) => drop(made.send(OpenedKey {
+            group,
+            status: SigningKeyStatus {
+                label,
+                algorithm: algorithm_name(algorithm).to_owned(),
+                fingerprint: signing_key::fingerprint(&material.public_key),
+            },
+            overwrite: false,
+            private_key: material.private_key,
+            reply,
+        })),
+        Err(error) => answer(reply, Err(body(ErrorCode::Unknown, error.to_string()))),
+    });
+}
+
+/// The label with the next number at its end: `wan`, `wan-2`, `wan-3`.
+fn next_label(present: &str) -> String {
+    let counted = present.rsplit_once('-').and_then(|(name, number)| {
+        let number: u32 = number.parse().ok()?;
+        Some((name, number))
+    });
+    match counted {
+        Some((name, number)) if number >= 2 => format!("{name}-{}", number.saturating_add(1)),
+        _ => format!("{present}-2"),
+    }
+}
+
 /// Answers; an administrator who has gone needs none.
 pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, ErrorBody>) {
     drop(reply.send(result));
@@ -233,4 +282,17 @@ pub(super) fn body(code: ErrorCode, message: String) -> ErrorBody {
 
 fn refusal(error: &SigningKeyError) -> ErrorBody {
     body(ErrorCode::InvalidSigningKey, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_label;
+
+    #[test]
+    fn labels_count_on_and_a_name_that_ends_with_a_number_keeps_it() {
+        assert_eq!(next_label("wan"), "wan-2");
+        assert_eq!(next_label("wan-2"), "wan-3");
+        assert_eq!(next_label("site-1"), "site-1-2");
+        assert_eq!(next_label("a-b"), "a-b-2");
+    }
 }

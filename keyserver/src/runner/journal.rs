@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use gikev2::responder::RejectReason;
 use keyserver_core::audit::AuditEvent;
 
 use crate::metrics::{Metrics, ReasonLabel, ResultLabel};
@@ -12,6 +13,16 @@ use crate::metrics::{Metrics, ReasonLabel, ResultLabel};
 const MOST_REMEMBERED: usize = 4096;
 /// After which the begin of one that never ended is forgotten.
 const LONGEST: Duration = Duration::from_secs(60);
+/// Peers that do not prove who they are can be many; the log tells of one in this time, the metrics count all.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
 
 /// A signing key that has to be made.
 pub(super) struct SigningKeyWanted {
@@ -25,6 +36,7 @@ pub(super) struct Journal {
     metrics: Metrics,
     registrations: Begins<SocketAddr>,
     rekeys: Begins<(String, u32)>,
+    told: Option<Instant>,
 }
 
 impl Journal {
@@ -33,7 +45,19 @@ impl Journal {
             metrics,
             registrations: Begins::default(),
             rekeys: Begins::default(),
+            told: None,
         }
+    }
+
+    /// Whether the log may tell of one more peer that did not prove who it is.
+    fn may_tell(&mut self, now: Instant) -> bool {
+        let due = self
+            .told
+            .is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
+        if due {
+            self.told = Some(now);
+        }
+        due
     }
 
     /// A datagram that opens a registration came from `remote`.
@@ -74,8 +98,12 @@ impl Journal {
                 reason,
             } => {
                 self.rejected(reason.label());
-                // Anybody can cause one of these with a single datagram.
-                tracing::debug!(code, %remote, identity, ?reason, "message rejected");
+                if matches!(reason, RejectReason::Authentication(_)) && self.may_tell(now) {
+                    tracing::warn!(code, %remote, identity, cause = chain(&reason), "peer refused");
+                } else {
+                    // Anybody can cause one of these with a single datagram.
+                    tracing::debug!(code, %remote, identity, ?reason, "message rejected");
+                }
             }
             AuditEvent::Removed {
                 group,

@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::raft::state_machine::ApplicationError;
 use crate::raft::types::{CommandOctets, OutcomeOctets, Raft, SnapshotOctets};
-use crate::raft::{Consensus, Handover, Proposer, Role};
+use crate::raft::{Consensus, Handover, Proposer, Remover, Role};
 use crate::signing_key;
 use crate::udp::{Datagram, Sockets, is_multicast};
 use desk::{Change, Desk, OpenedKey};
@@ -47,6 +47,7 @@ pub struct Links {
     raft: Raft<RunnerApplication>,
     proposer: Proposer<RunnerApplication>,
     handover: Handover<RunnerApplication>,
+    remover: Remover,
     role: watch::Receiver<Role>,
 }
 
@@ -57,6 +58,7 @@ impl Links {
             raft: consensus.raft().clone(),
             proposer: consensus.proposer(),
             handover: consensus.successor(),
+            remover: consensus.remover(),
             role: consensus.role(),
         }
     }
@@ -139,6 +141,7 @@ impl Runner {
         mut self,
         mut committed: mpsc::Receiver<Committed>,
         mut questions: mpsc::Receiver<AdminRequest>,
+        mut renewed: mpsc::Receiver<gikev2::responder::Credentials>,
         mut links: oneshot::Receiver<Links>,
     ) {
         // While the consensus starts it restores the state; members and administrators wait.
@@ -180,6 +183,7 @@ impl Runner {
                 key = self.opened_keys.next() => self.change(&links, Change::SigningKey(key)),
                 // The admin endpoint ends a little before the consensus.
                 Some(question) = questions.recv() => self.ask(&links, question),
+                Some(credentials) = renewed.recv() => self.core.handle_credentials(credentials),
                 datagram = self.sockets.receive() => self.receive(datagram),
                 _ = observation.tick() => self.observe(&links),
             }
@@ -256,11 +260,7 @@ impl Runner {
     fn receive(&mut self, first: Datagram) {
         let now = runtime::clock::now();
         let unix_ms = unix_ms();
-        let mut next = Some(first);
-        for _ in 0..BURST {
-            let Some(datagram) = next else {
-                break;
-            };
+        for datagram in burst(first, || self.sockets.try_receive()) {
             if opens_registration(&datagram.octets) {
                 self.journal.registration_begins(now, datagram.remote);
             }
@@ -272,7 +272,6 @@ impl Runner {
                 &datagram.octets,
                 &mut KernelEntropy,
             );
-            next = self.sockets.try_receive();
         }
     }
 
@@ -354,6 +353,7 @@ impl Runner {
         self.metrics
             .commit_lag
             .set(i64::try_from(lag).unwrap_or(i64::MAX));
+        self.metrics.observe_voters(status::voters(links));
         let names = self.core.group_names();
         let groups: Vec<_> = names
             .iter()
@@ -362,6 +362,13 @@ impl Runner {
         self.metrics
             .observe_groups(&groups, runtime::clock::since_epoch().as_secs_f64());
     }
+}
+
+/// `first` and what `next` gives, [`BURST`] at most. What is not handled is not taken either.
+fn burst<T>(first: T, next: impl FnMut() -> Option<T>) -> impl Iterator<Item = T> {
+    std::iter::once(first)
+        .chain(std::iter::from_fn(next))
+        .take(BURST)
 }
 
 fn unix_ms() -> u64 {
@@ -378,5 +385,18 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_leaves_in_the_queue_what_it_does_not_handle() {
+        let mut queue: std::collections::VecDeque<usize> = (1..100).collect();
+        let taken: Vec<usize> = burst(0, || queue.pop_front()).collect();
+        assert_eq!(taken, (0..BURST).collect::<Vec<_>>());
+        assert_eq!(queue.front(), Some(&BURST), "the next burst goes on here");
     }
 }

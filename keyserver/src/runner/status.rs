@@ -33,6 +33,29 @@ pub(super) fn progress(raft: &Raft<RunnerApplication>) -> (u64, u64) {
     (metrics.current_term, known.saturating_sub(applied))
 }
 
+/// Voting key servers by whether the primary reaches them: `(reachable, unreachable)`. Only the primary knows.
+pub(super) fn voters(links: &Links) -> Option<(usize, usize)> {
+    if !matches!(*links.role.borrow(), Role::Primary { .. }) {
+        return None;
+    }
+    let metrics = links.raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let heard = metrics.heartbeat.as_ref()?;
+    let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+    let reachable = voters
+        .iter()
+        .filter(|id| {
+            **id == metrics.id
+                || heard
+                    .get(id)
+                    .cloned()
+                    .flatten()
+                    .is_some_and(|at| at.elapsed() < REACHABLE)
+        })
+        .count();
+    Some((reachable, voters.len().saturating_sub(reachable)))
+}
+
 /// The status of this key server.
 pub(super) fn server(
     core: &KeyServer,

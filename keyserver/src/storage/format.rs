@@ -14,11 +14,11 @@ use zeroize::Zeroizing;
 use super::sealing::{SealingKeyId, checksum};
 use crate::raft::types::{
     CommandOctets, CommittedLeaderId, Entry, Incarnation, KeyServerNode, LogId, Membership, NodeId,
-    SnapshotMeta, StoredMembership, Vote,
+    Retired, SnapshotMeta, StoredMembership, Vote,
 };
 
 /// Version of everything in this file.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 const MAGIC: &[u8; 8] = b"GETVPNKS";
 const HEADER_LENGTH: usize = 8 + 4 + 8 + 1 + 16 + 8 + 8;
 
@@ -60,6 +60,7 @@ pub(super) struct Header {
 pub(super) enum HeaderError {
     Foreign,
     Newer(u32),
+    Older(u32),
     Damaged,
 }
 
@@ -88,6 +89,9 @@ impl Header {
         let format = u32::from_be_bytes(*format);
         if format > FORMAT {
             return Err(HeaderError::Newer(format));
+        }
+        if format > 0 && format < FORMAT {
+            return Err(HeaderError::Older(format));
         }
         let body = octets.len().checked_sub(8).ok_or(HeaderError::Damaged)?;
         let (covered, sum) = octets.split_at_checked(body).ok_or(HeaderError::Damaged)?;
@@ -144,6 +148,7 @@ struct NodeRecord {
     ike_addresses: Vec<std::net::IpAddr>,
     admin_address: String,
     priority: u8,
+    retired: Vec<(NodeId, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -208,6 +213,11 @@ impl From<&Membership> for MembershipRecord {
                         ike_addresses: node.ike_addresses,
                         admin_address: node.admin_address,
                         priority: node.priority,
+                        retired: node
+                            .retired
+                            .into_iter()
+                            .map(|retired| (retired.node_id, retired.name))
+                            .collect(),
                     };
                     (*id, record)
                 })
@@ -230,6 +240,11 @@ impl TryFrom<MembershipRecord> for Membership {
                     ike_addresses: node.ike_addresses,
                     admin_address: node.admin_address,
                     priority: node.priority,
+                    retired: node
+                        .retired
+                        .into_iter()
+                        .map(|(node_id, name)| Retired { node_id, name })
+                        .collect(),
                 };
                 (id, node)
             })
@@ -364,9 +379,30 @@ mod tests {
             Header::parse(b"SQLite format 3\0"),
             Err(HeaderError::Foreign)
         );
-        let mut newer = good;
-        newer[11] = 2;
-        assert_eq!(Header::parse(&newer), Err(HeaderError::Newer(2)));
+        let mut other = good;
+        other[11] = 3;
+        assert_eq!(Header::parse(&other), Err(HeaderError::Newer(3)));
+        other[11] = 1;
+        assert_eq!(Header::parse(&other), Err(HeaderError::Older(1)));
+    }
+
+    #[test]
+    fn what_was_removed_is_still_known_after_a_restart() {
+        let node = KeyServerNode {
+            name: "ks-0".to_owned(),
+            retired: vec![Retired {
+                node_id: 7,
+                name: "ks-2".to_owned(),
+            }],
+            ..KeyServerNode::default()
+        };
+        let membership = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, node)]))
+            .expect("one voter");
+        let meta = SnapshotMeta {
+            last_membership: StoredMembership::new(None, membership),
+            ..SnapshotMeta::default()
+        };
+        assert_eq!(parse_meta(&write_meta(&meta)), Ok(meta));
     }
 
     #[test]

@@ -116,6 +116,10 @@ pub(super) fn read_header(
                 found,
                 known: FORMAT,
             },
+            HeaderError::Older(found) => foreign(
+                path,
+                &format!("a store in format {found}, which only an unreleased version wrote"),
+            ),
             HeaderError::Damaged => corrupt(path, "the header fails its checksum"),
         })?;
         if header.sealing_key != sealing.id() {

@@ -1,15 +1,18 @@
 //! Key servers' consensus on loopback, with certificates of a test authority.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use keyserver::raft::types::{CommandOctets, KeyServerNode};
-use keyserver::raft::{Consensus, InitialMember, Role, Settings, Timing};
+use keyserver::raft::{Consensus, InitialMember, Role, Roster, Settings, Timing};
+use prometheus_client::metrics::counter::Counter;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use runtime::tls::TlsFiles;
+use tokio::sync::watch;
 
+use super::ports::Ports;
 use super::{Journal, open};
 
 /// How long a test waits for anything.
@@ -39,8 +42,8 @@ impl Authority {
     /// Credentials for a process at 127.0.0.1.
     pub(crate) fn issue(&self, name: &str) -> TlsFiles {
         let key = KeyPair::generate().expect("key");
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned(), name.to_owned()])
-            .expect("parameters");
+        let names = ["127.0.0.1", "localhost", name].map(str::to_owned);
+        let params = CertificateParams::new(names).expect("parameters");
         let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
         let (pem, secret) = (
             self.directory.join(format!("{name}.pem")),
@@ -62,6 +65,26 @@ pub(crate) struct Node {
     pub(crate) consensus: Consensus<Journal>,
     /// What it applied.
     pub(crate) journal: Journal,
+    /// What its configuration says.
+    pub(crate) roster: watch::Sender<Roster>,
+    /// What it counts as refused.
+    pub(crate) refused: Counter,
+}
+
+impl Node {
+    /// What it waits for.
+    pub(crate) fn waits_for(&self) -> String {
+        self.consensus
+            .waiting()
+            .borrow()
+            .clone()
+            .unwrap_or_default()
+    }
+}
+
+/// A receiver of what never changes.
+pub(crate) fn fixed<T>(value: T) -> watch::Receiver<T> {
+    watch::channel(value).1
 }
 
 /// Key servers ks-0, ks-1, ... of one test.
@@ -70,8 +93,13 @@ pub(crate) struct Cluster {
     home: PathBuf,
     authority: Authority,
     timing: Timing,
+    /// How many of them the configuration of one that starts names.
+    pub(crate) configured: usize,
+    /// Priorities by index.
+    priorities: Vec<u8>,
     /// Where they listen.
     pub(crate) addresses: Vec<SocketAddr>,
+    _ports: Ports,
     /// Those that run.
     pub(crate) nodes: Vec<Option<Node>>,
 }
@@ -84,21 +112,63 @@ impl Cluster {
 
     /// Starts `count` key servers with other times.
     pub(crate) async fn start_with(count: usize, timing: Timing) -> Self {
-        let directory = tempfile::tempdir().expect("temporary directory");
-        let home = directory.path().to_owned();
-        let mut cluster = Self {
-            authority: Authority::new(&home.join("tls")),
-            timing,
-            addresses: free_addresses(count),
-            nodes: Vec::new(),
-            _home: directory,
-            home,
-        };
+        let mut cluster = Self::prepare(count, timing);
         for index in 0..count {
-            let node = cluster.spawn(index).await;
-            cluster.nodes.push(Some(node));
+            cluster.restart(index).await;
         }
         cluster
+    }
+
+    /// Starts `count` key servers of these priorities.
+    pub(crate) async fn start_with_priorities(count: usize, priorities: Vec<u8>) -> Self {
+        let mut cluster = Self::prepare(count, Timing::default());
+        cluster.priorities = priorities;
+        for index in 0..count {
+            cluster.restart(index).await;
+        }
+        cluster
+    }
+
+    /// Makes room for `count` key servers and starts none.
+    pub(crate) fn prepare(count: usize, timing: Timing) -> Self {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let home = directory.path().to_owned();
+        let mut ports = Ports::new();
+        Self {
+            authority: Authority::new(&home.join("tls")),
+            timing,
+            configured: count,
+            priorities: (0..count)
+                .map(|index| 100 - u8::try_from(index).expect("few nodes") * 5)
+                .collect(),
+            addresses: ports.addresses(count),
+            _ports: ports,
+            nodes: (0..count).map(|_| None).collect(),
+            _home: directory,
+            home,
+        }
+    }
+
+    /// What the configuration of key server `index` says now.
+    pub(crate) fn roster(&self, index: usize) -> Roster {
+        let priority = |index: usize| self.priorities[index];
+        Roster {
+            own: KeyServerNode {
+                name: format!("ks-{index}"),
+                raft_address: self.addresses[index].to_string(),
+                ike_addresses: vec![self.addresses[index].ip()],
+                admin_address: String::new(),
+                priority: priority(index),
+                retired: Vec::new(),
+            },
+            initial_members: (0..self.configured)
+                .map(|member| InitialMember {
+                    name: format!("ks-{member}"),
+                    address: self.addresses[member].to_string(),
+                    priority: priority(member),
+                })
+                .collect(),
+        }
     }
 
     /// The data directory of key server `index`.
@@ -115,31 +185,30 @@ impl Cluster {
     pub(crate) async fn spawn(&self, index: usize) -> Node {
         let files = self.authority.issue(&format!("ks-{index}"));
         let journal = Journal::default();
+        let (roster, current) = watch::channel(self.roster(index));
+        let refused = Counter::default();
         let settings = Settings {
-            node: KeyServerNode {
-                name: format!("ks-{index}"),
-                raft_address: self.addresses[index].to_string(),
-                ike_addresses: vec![self.addresses[index].ip()],
-                admin_address: String::new(),
-                priority: 100 - u8::try_from(index).expect("few nodes") * 5,
-            },
+            roster: current,
             listen: self.addresses[index],
-            initial_members: (0..self.addresses.len())
-                .map(|member| InitialMember {
-                    name: format!("ks-{member}"),
-                    address: self.addresses[member].to_string(),
-                    priority: 100,
-                })
-                .collect(),
-            server_tls: Arc::new(runtime::tls::server(&files).expect("server credentials")),
-            client_tls: Arc::new(runtime::tls::client(&files).expect("client credentials")),
+            server_tls: fixed(Arc::new(
+                runtime::tls::server(&files).expect("server credentials"),
+            )),
+            client_tls: fixed(Arc::new(
+                runtime::tls::client(&files).expect("client credentials"),
+            )),
             timing: self.timing,
+            refused: refused.clone(),
         };
         let store = open(&self.directory(index)).expect("the store opens");
         let consensus = Consensus::start(settings, store, journal.clone())
             .await
             .expect("the consensus starts");
-        Node { consensus, journal }
+        Node {
+            consensus,
+            journal,
+            roster,
+            refused,
+        }
     }
 
     /// Starts key server `index` again.
@@ -215,15 +284,4 @@ pub(crate) async fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// Loopback addresses nobody listens on.
-pub(crate) fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<_> = (0..count)
-        .map(|_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bound"))
-        .collect();
-    listeners
-        .iter()
-        .map(|listener| listener.local_addr().expect("bound"))
-        .collect()
 }

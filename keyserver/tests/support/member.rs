@@ -1,10 +1,11 @@
 //! A group member on a real socket: registers, takes rekeys in, acknowledges them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use gikev2::exchange::authentication::Credentials;
 use gikev2::exchange::identity::IdentityPattern;
+use gikev2::exchange::retransmit::RetransmissionPolicy;
 use gikev2::initiator::{Config, Event, Initiator, Purpose, Registration, RegistrationParameters};
 use gikev2::rekey::receiver::{Received, Receiver};
 use gikev2::wire::{IdType, Identification};
@@ -36,12 +37,19 @@ pub(crate) struct Member {
     pub(crate) rekeys: Vec<u32>,
     /// Why the last attempt failed.
     pub(crate) failure: Option<String>,
+    /// How often it asks a key server.
+    pub(crate) patience: RetransmissionPolicy,
 }
 
 impl Member {
     /// A member that is not registered.
     pub(crate) async fn new() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
+        Self::at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same at an address of its own.
+    pub(crate) async fn at(address: Ipv4Addr) -> Self {
+        let socket = UdpSocket::bind((address, 0)).await.expect("bound");
         Self {
             local: socket.local_addr().expect("bound"),
             socket,
@@ -51,6 +59,7 @@ impl Member {
             sender_ids: Vec::new(),
             rekeys: Vec::new(),
             failure: None,
+            patience: RetransmissionPolicy::default(),
         }
     }
 
@@ -62,12 +71,13 @@ impl Member {
             sender_ids: Some(1),
             acknowledges: true,
         };
-        let config = Config::new(
+        let mut config = Config::new(
             Identification::fqdn(name),
             Credentials::PreSharedKey(Secret::from_slice(key)),
             vec![IdentityPattern::new(IdType::FQDN, "*.keyserver.getvpn")],
             Purpose::Registration(parameters),
         );
+        config.retransmission = self.patience;
         self.failure = None;
         let now = runtime::clock::now();
         self.initiator = Some(Initiator::new(config, self.local, server, now, &mut Kernel));

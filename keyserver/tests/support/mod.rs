@@ -3,6 +3,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod member;
+pub(crate) mod ports;
 pub(crate) mod process;
 
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Real key server processes on loopback.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -11,8 +11,10 @@ use keyserver_api::policy::GroupPolicy;
 use keyserver_api::status::GroupStatus;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustls_pki_types::pem::PemObject;
 
-use super::cluster::{Authority, PATIENCE, free_addresses, until};
+use super::cluster::{Authority, PATIENCE, until};
+use super::ports::Ports;
 
 /// Key servers of one test, each a process of its own.
 pub(crate) struct Processes {
@@ -24,16 +26,32 @@ pub(crate) struct Processes {
     ike: Vec<SocketAddr>,
     nat_port: u16,
     children: Vec<Option<Child>>,
+    /// Whether the files leave name, addresses and priority out and call the others by name.
+    shared: bool,
+    /// How many key servers the files name.
+    named: usize,
+    _ports: Ports,
     _directory: tempfile::TempDir,
 }
 
 impl Processes {
     /// Writes the files of `count` key servers and starts none.
     pub(crate) fn prepare(count: usize) -> Self {
+        Self::prepare_as(count, false)
+    }
+
+    /// The same with files that leave to the environment what differs between replicas, and that
+    /// call the others by name.
+    pub(crate) fn prepare_shared(count: usize) -> Self {
+        Self::prepare_as(count, true)
+    }
+
+    fn prepare_as(count: usize, shared: bool) -> Self {
         let directory = tempfile::tempdir().expect("temporary directory");
         let home = directory.path().to_owned();
-        let (port, nat_port) = (free_udp_port(), free_udp_port());
-        let mut addresses = free_addresses(count * 3);
+        let mut ports = Ports::new();
+        let (port, nat_port) = (ports.take(), ports.take());
+        let mut addresses = ports.addresses(count * 3);
         let processes = Self {
             authority: Authority::new(&home.join("tls")),
             metrics: addresses.split_off(count * 2),
@@ -45,6 +63,9 @@ impl Processes {
                 .collect(),
             nat_port,
             children: (0..count).map(|_| None).collect(),
+            shared,
+            named: count,
+            _ports: ports,
             _directory: directory,
             home,
         };
@@ -62,27 +83,61 @@ impl Processes {
         processes
     }
 
+    /// Names `count` key servers in the file of key server `index`, as it may run now.
+    pub(crate) fn name(&mut self, index: usize, count: usize) {
+        self.named = count;
+        let text = self.text(index);
+        std::fs::write(self.configuration(index), text).expect("written");
+    }
+
     fn write_configuration(&self, index: usize) {
+        self.authority.issue(&format!("ks-{index}"));
+        std::fs::write(self.configuration(index), self.text(index)).expect("written");
+    }
+
+    /// Issues the certificate of key server `index` anew; its DER.
+    pub(crate) fn issue(&self, index: usize) -> Vec<u8> {
+        let files = self.authority.issue(&format!("ks-{index}"));
+        let certificate = rustls_pki_types::CertificateDer::from_pem_file(files.certificate);
+        certificate.expect("a certificate").to_vec()
+    }
+
+    fn text(&self, index: usize) -> String {
         let name = format!("ks-{index}");
-        self.authority.issue(&name);
+        let host = |address: SocketAddr| {
+            if self.shared {
+                format!("localhost:{}", address.port())
+            } else {
+                address.to_string()
+            }
+        };
         let members: String = self
             .peers
             .iter()
+            .take(self.named)
             .enumerate()
             .map(|(other, address)| {
-                let priority = 100 - other * 5;
+                let (address, priority) = (host(*address), 100 - other * 5);
                 format!(
                     "  - {{ name: ks-{other}, address: \"{address}\", priority: {priority} }}\n"
                 )
             })
             .collect();
         let (ike, nat) = (self.ike[index], self.nat_port);
-        let text = format!(
-            "name: {name}
-dataDirectory: data-{index}
+        let (head, priority, addresses) = if self.shared {
+            (String::new(), String::new(), String::new())
+        } else {
+            (
+                format!("name: {name}\n"),
+                format!("priority: {}\n", 100 - index * 5),
+                format!("addresses: [\"{}\"], ", ike.ip()),
+            )
+        };
+        let told = host(self.admins[index]);
+        format!(
+            "{head}dataDirectory: data-{index}
 sealingKeyFile: sealing.key
-priority: {priority}
-ike: {{ addresses: [\"{ip}\"], port: {port}, natTraversalPort: {nat} }}
+{priority}ike: {{ {addresses}port: {port}, natTraversalPort: {nat} }}
 identity: {{ type: FQDN, value: {name}.keyserver.getvpn }}
 authentication: {{ preSharedKeysFile: psk.yaml }}
 cooperative:
@@ -91,22 +146,25 @@ cooperative:
   initialMembers:
 {members}admin:
   listen: \"{admin}\"
+  address: \"{told}\"
   tls: {{ certificateFile: tls/{name}.pem, keyFile: tls/{name}.key, clientTrustFile: tls/ca.pem }}
 metrics: {{ listen: \"{metrics}\" }}
 ",
-            priority = 100 - index * 5,
-            ip = ike.ip(),
             port = ike.port(),
             peer = self.peers[index],
             admin = self.admins[index],
             metrics = self.metrics[index],
-        );
-        std::fs::write(self.configuration(index), text).expect("written");
+        )
     }
 
     /// Where members register with key server `index`.
     pub(crate) fn ike(&self, index: usize) -> SocketAddr {
         self.ike[index]
+    }
+
+    /// Where key server `index` serves administrators.
+    pub(crate) fn admin(&self, index: usize) -> SocketAddr {
+        self.admins[index]
     }
 
     /// Path of a key server's configuration.
@@ -131,7 +189,8 @@ metrics: {{ listen: \"{metrics}\" }}
             .append(true)
             .open(self.home.join(format!("ks-{index}.log")))
             .expect("log file");
-        let child = program(&self.configuration(index))
+        let child = self
+            .program(index)
             .stderr(log)
             .spawn()
             .expect("the program starts");
@@ -140,7 +199,8 @@ metrics: {{ listen: \"{metrics}\" }}
 
     /// Runs key server `index` until it ends by itself; its exit status and last words.
     pub(crate) fn run_to_end(&self, index: usize, arguments: &[&str]) -> (ExitStatus, String) {
-        let output = program(&self.configuration(index))
+        let output = self
+            .program(index)
             .args(arguments)
             .stderr(Stdio::piped())
             .output()
@@ -151,11 +211,54 @@ metrics: {{ listen: \"{metrics}\" }}
         )
     }
 
+    fn program(&self, index: usize) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyserver"));
+        command
+            .arg("--config")
+            .arg(self.configuration(index))
+            .env("GETVPN_LOG", "info")
+            .stdin(Stdio::null());
+        if self.shared {
+            command
+                .env("GETVPN_NAME", format!("ks-{index}"))
+                .env("GETVPN_ADDRESSES", self.ike[index].ip().to_string());
+        }
+        command
+    }
+
     /// Sends `signal` to key server `index` and waits for its end.
     pub(crate) fn end(&mut self, index: usize, signal: Signal) -> ExitStatus {
         let mut child = self.children[index].take().expect("it runs");
         kill(pid(&child), signal).expect("it lives");
         child.wait().expect("it ends")
+    }
+
+    /// Sends `signal` to key server `index`, which goes on.
+    pub(crate) fn signal(&self, index: usize, signal: Signal) {
+        let child = self.children[index].as_ref().expect("it runs");
+        kill(pid(child), signal).expect("it lives");
+    }
+
+    /// Certificate (DER) that the admin endpoint, or with `consensus` the consensus endpoint, of
+    /// key server `index` shows to one who connects now.
+    pub(crate) async fn shown_certificate(&self, index: usize, consensus: bool) -> Vec<u8> {
+        let files = self.authority.issue("visitor");
+        let tls = Arc::new(runtime::tls::client(&files).expect("client credentials"));
+        let address = if consensus {
+            self.peers[index]
+        } else {
+            self.admins[index]
+        };
+        let stream = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("it listens");
+        let name = address.ip().into();
+        let stream = tokio_rustls::TlsConnector::from(tls)
+            .connect(name, stream)
+            .await
+            .expect("accepted");
+        let shown = stream.get_ref().1.peer_certificates().expect("shown");
+        shown[0].to_vec()
     }
 
     /// What the log of key server `index` says.
@@ -174,6 +277,21 @@ metrics: {{ listen: \"{metrics}\" }}
         Client::new(addresses, Arc::new(tls)).with_timeout(Duration::from_secs(10))
     }
 
+    /// Processor time that key server `index` has used.
+    pub(crate) fn processor_time(&self, index: usize) -> std::time::Duration {
+        let id = self.children[index].as_ref().expect("it runs").id();
+        let text = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("it runs");
+        // User and system time in ticks are the 14th and 15th field; the second one ends at the last parenthesis.
+        let fields = text.rsplit_once(") ").expect("its form").1;
+        let ticks: u64 = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum();
+        std::time::Duration::from_millis(ticks * 10)
+    }
+
     /// Waits until key server `index` says it is ready.
     pub(crate) async fn ready(&self, index: usize) {
         let address = self.metrics[index];
@@ -183,6 +301,11 @@ metrics: {{ listen: \"{metrics}\" }}
             answer.starts_with("HTTP/1.1 200").then_some(())
         })
         .await;
+    }
+
+    /// What key server `index` publishes at `path`, when it answers.
+    pub(crate) fn try_get(&self, index: usize, path: &str) -> Option<String> {
+        get(self.metrics[index], path)
     }
 
     /// What key server `index` publishes at `path`.
@@ -206,23 +329,8 @@ impl Drop for Processes {
     }
 }
 
-fn program(configuration: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keyserver"));
-    command
-        .arg("--config")
-        .arg(configuration)
-        .env("GETVPN_LOG", "info")
-        .stdin(Stdio::null());
-    command
-}
-
 fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("a process id"))
-}
-
-fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("bound");
-    socket.local_addr().expect("bound").port()
 }
 
 fn get(address: SocketAddr, path: &str) -> Option<String> {

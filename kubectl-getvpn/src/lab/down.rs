@@ -43,20 +43,33 @@ pub fn down(name: &LabName) -> Result<bool, LabError> {
             record.wait_gone(END_LIMIT)?;
         }
     }
+    // A command that `up` had started and left behind may add namespaces while others are removed.
+    let mut found = namespaces;
     for _ in 0..ROUNDS {
-        let running = namespace::processes(&namespaces);
-        if running.is_empty() {
+        if found.is_empty() {
             break;
         }
-        process::kill_all(&running, END_LIMIT)?;
-    }
-    for namespace in &namespaces {
-        namespace::delete(namespace)?;
+        remove_namespaces(&found)?;
+        found = namespace::list(name);
     }
     remove_directory(&name.directory())?;
     // Other labs may live beside this one.
     let _ = fs::remove_dir(STATE_ROOT);
     Ok(existed)
+}
+
+fn remove_namespaces(namespaces: &[String]) -> Result<(), LabError> {
+    for _ in 0..ROUNDS {
+        let running = namespace::processes(namespaces);
+        if running.is_empty() {
+            break;
+        }
+        process::kill_all(&running, END_LIMIT)?;
+    }
+    for namespace in namespaces {
+        namespace::delete(namespace)?;
+    }
+    Ok(())
 }
 
 fn remove_directory(path: &Path) -> Result<(), LabError> {

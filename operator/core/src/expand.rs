@@ -1,6 +1,7 @@
 //! One rule of a resource as the rules of a policy: the rule itself, and the one for the way back.
 
 use crds::v1alpha1::{Action as ResourceAction, Mirror, TrafficRule};
+use ipnet::IpNet;
 use keyserver_api::policy::{Action, Rule};
 
 use crate::flow::{self, ValueError};
@@ -63,6 +64,33 @@ fn covers_ports(outer: &[(u16, u16)], inner: &[(u16, u16)]) -> bool {
             .any(|&(lowest, highest)| lowest <= low && high <= highest)
     };
     outer.is_empty() || (!inner.is_empty() && inner.iter().all(within))
+}
+
+/// Whether some packet fits both.
+#[must_use]
+pub fn overlap(one: &Rule, other: &Rule) -> bool {
+    let protocols = match (one.protocol, other.protocol) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    };
+    protocols
+        && networks_overlap(&one.source, &other.source)
+        && networks_overlap(&one.destination, &other.destination)
+        && ports_overlap(&one.source_ports, &other.source_ports)
+        && ports_overlap(&one.destination_ports, &other.destination_ports)
+}
+
+fn networks_overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+fn ports_overlap(one: &[(u16, u16)], other: &[(u16, u16)]) -> bool {
+    let meets = |&(low, high): &(u16, u16)| {
+        other
+            .iter()
+            .any(|&(lowest, highest)| low <= highest && lowest <= high)
+    };
+    one.is_empty() || other.is_empty() || one.iter().any(meets)
 }
 
 /// Lines the rule takes in a member's access list: one for each pair of its port ranges.

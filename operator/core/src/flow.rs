@@ -1,7 +1,8 @@
 //! Words of the resources in the numbers of IP: protocols, prefixes, ports.
 
-use crds::v1alpha1::{Cidr, PortRange, Protocol};
+use crds::v1alpha1::{Cidr, Flow, PortRange, Protocol};
 use ipnet::IpNet;
+use serde_json::{Map, Value, json};
 
 /// A value that no admission rule lets through; the field is named by the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,31 @@ pub fn protocol_number(protocol: Protocol, number: Option<i32>) -> Option<u8> {
         Protocol::IcmpV6 => Some(58),
         Protocol::Ospf => Some(89),
     }
+}
+
+/// The flow as an entry of `bypass` or `allowClear` in a member's configuration.
+#[must_use]
+pub fn entry(flow: &Flow) -> Value {
+    let mut entry = Map::new();
+    entry.insert("name".to_owned(), json!(flow.name));
+    if let Some(number) = protocol_number(flow.protocol, flow.protocol_number) {
+        entry.insert("protocol".to_owned(), json!(number));
+    }
+    for (field, network) in [("source", &flow.source), ("destination", &flow.destination)] {
+        if let Some(network) = network {
+            entry.insert(field.to_owned(), json!(network.0));
+        }
+    }
+    for (field, ports) in [
+        ("sourcePorts", &flow.source_ports),
+        ("destinationPorts", &flow.destination_ports),
+    ] {
+        if !ports.is_empty() {
+            let ports: Vec<&str> = ports.iter().map(|range| range.0.as_str()).collect();
+            entry.insert(field.to_owned(), json!(ports));
+        }
+    }
+    Value::Object(entry)
 }
 
 /// A prefix without host bits.

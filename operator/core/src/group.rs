@@ -9,7 +9,9 @@ use crds::v1alpha1::{AuthorizationMode, GetVpnGroup, RekeyTransport, SecurityAss
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use keyserver_api::policy::{Action, Rule};
 
+use crate::advice::{Object, advice};
 use crate::expand::{both_ways, covers, entries};
+use crate::labels;
 pub use crate::rejection::{Reason, Rejection};
 
 /// Permit rules that users may write for a group, over all of its SecurityAssociations.
@@ -30,7 +32,7 @@ pub struct ValidatedGroup<'a> {
     pub associations: Vec<&'a SecurityAssociation>,
     /// Objects that were not accepted.
     pub rejections: Vec<Rejection>,
-    /// Objects that were accepted although a rule of theirs can never match: name and message.
+    /// Objects that were accepted although something about their rules deserves a look: name and message.
     pub warnings: Vec<(String, String)>,
 }
 
@@ -60,6 +62,9 @@ pub fn validate<'a>(
     associations: impl IntoIterator<Item = &'a SecurityAssociation>,
 ) -> Result<ValidatedGroup<'a>, Vec<Rejection>> {
     let spec = &group.spec;
+    if let Some(rejection) = key_servers_as_members(group) {
+        return Err(vec![rejection]);
+    }
     if spec.key_servers_from.is_some() && spec.authorization.mode == AuthorizationMode::Disabled {
         return Err(vec![refuse_group(
             group,
@@ -111,10 +116,29 @@ pub fn validate<'a>(
     Ok(validated)
 }
 
+/// A key server is never a member: it must not be declared one either.
+fn key_servers_as_members(group: &GetVpnGroup) -> Option<Rejection> {
+    let annotations = &group.spec.key_servers.as_ref()?.pod_metadata.annotations;
+    let named = annotations.get(labels::GROUP_MEMBERS)?;
+    Some(refuse_group(
+        group,
+        "spec.keyServers.podMetadata.annotations",
+        Reason::InvalidValue,
+        &format!(
+            "`{}: {named}` would make the key servers members; a key server cannot be a member",
+            labels::GROUP_MEMBERS
+        ),
+    ))
+}
+
 /// Whether an object with this metadata that refers to `name` means `group`.
 pub(crate) fn names_group(metadata: &ObjectMeta, name: &str, group: &GetVpnGroup) -> bool {
-    group.metadata.name.as_deref() == Some(name)
-        && namespace(metadata) == namespace(&group.metadata)
+    group.metadata.name.as_deref() == Some(name) && same_namespace(metadata, &group.metadata)
+}
+
+/// Whether two objects are in one namespace.
+pub(crate) fn same_namespace(one: &ObjectMeta, other: &ObjectMeta) -> bool {
+    namespace(one) == namespace(other)
 }
 
 /// The namespace of an object; files may leave it out.
@@ -286,6 +310,7 @@ fn check_lifetime(group: &GetVpnGroup, association: &SecurityAssociation) -> Res
 /// Takes over, by order, the objects of which at least one Permit can match, and notes rules that never match.
 fn keep_reachable<'a>(validated: &mut ValidatedGroup<'a>, accepted: BTreeMap<i32, Expanded<'a>>) {
     let mut before: Vec<(String, Rule)> = Vec::new();
+    let mut taken = Vec::new();
     for Expanded { association, rules } in accepted.into_values() {
         let owner = name(&association.metadata);
         let mut own: Vec<(String, Rule)> = Vec::new();
@@ -324,6 +349,7 @@ fn keep_reachable<'a>(validated: &mut ValidatedGroup<'a>, accepted: BTreeMap<i32
                 .extend(warnings.into_iter().map(|message| (owner.clone(), message)));
             validated.associations.push(association);
             before.append(&mut own);
+            taken.push(owner);
         } else {
             let message = format!(
                 "no rule with `action` 'Permit' can match: {}",
@@ -334,4 +360,16 @@ fn keep_reachable<'a>(validated: &mut ValidatedGroup<'a>, accepted: BTreeMap<i32
                 .push(refuse(association, "spec.rules", Reason::Shadowed, message));
         }
     }
+    let objects: Vec<Object<'_>> = taken
+        .iter()
+        .map(|owner| Object {
+            name: owner,
+            rules: before
+                .iter()
+                .filter(|(of, _)| of == owner)
+                .map(|(_, rule)| rule)
+                .collect(),
+        })
+        .collect();
+    validated.warnings.extend(advice(&objects));
 }

@@ -40,7 +40,7 @@ pub struct MemberSettings {
 pub struct Surroundings {
     /// Addresses of the node the member's pod runs on, from which probes come.
     pub node_addresses: Vec<IpAddr>,
-    /// TCP ports at which the pod's containers are probed; empty for any.
+    /// TCP ports at which the pod's containers are probed; no probe comes in when there are none.
     pub probe_ports: Vec<u16>,
     /// Addresses of the cluster's DNS.
     pub dns_servers: Vec<IpAddr>,
@@ -83,16 +83,23 @@ fn allow_clear(member: &GroupMember, surroundings: &Surroundings) -> Vec<Flow> {
     if fail_closed.local_bypass == LocalBypass::Include {
         flows.extend(spec.bypass.iter().cloned());
     }
+    flows.extend(presets(member, surroundings));
+    flows
+}
+
+/// The flows that a member's presets stand for. A pod keeps them in clear after registration as well: probes, name
+/// resolution and the API server are outside the group, whatever its rules cover. A member that fails open has all
+/// presets then.
+#[must_use]
+pub fn presets(member: &GroupMember, surroundings: &Surroundings) -> Vec<Flow> {
     // Presets are a set: their order must not show.
-    let mut presets = fail_closed.presets;
+    let mut presets = member.spec.fail_closed.clone().unwrap_or_default().presets;
     presets.sort_unstable();
     presets.dedup();
-    flows.extend(
-        presets
-            .into_iter()
-            .flat_map(|preset| expand(preset, surroundings)),
-    );
-    flows
+    presets
+        .into_iter()
+        .flat_map(|preset| expand(preset, surroundings))
+        .collect()
 }
 
 /// The flows a preset stands for. Their names have a dot, which no name a user may write has.
@@ -104,31 +111,25 @@ pub fn expand(preset: Preset, surroundings: &Surroundings) -> Vec<Flow> {
             .map(|port| PortRange(port.to_string()))
             .collect::<Vec<_>>()
     };
-    let flow = |index: usize,
-                protocol,
-                source: Option<IpAddr>,
-                destination: Option<IpAddr>,
-                to: &[u16]| Flow {
+    let flow = |index: usize, protocol, destination: Option<IpAddr>, to: &[u16]| Flow {
         name: format!("preset.{}-{index}", word(preset)),
+        action: None,
         protocol,
         protocol_number: None,
-        source: source.map(host),
+        source: None,
         destination: destination.map(host),
         source_ports: Vec::new(),
         destination_ports: ports(to),
     };
     match preset {
+        // A flow is written as the member sends it, so this is the answer to a probe; the probe is its way back.
+        Preset::KubeletProbes if surroundings.probe_ports.is_empty() => Vec::new(),
         Preset::KubeletProbes => {
             let nodes = surroundings.node_addresses.iter().enumerate();
             nodes
-                .map(|(index, node)| {
-                    flow(
-                        index,
-                        Protocol::Tcp,
-                        Some(*node),
-                        None,
-                        &surroundings.probe_ports,
-                    )
+                .map(|(index, node)| Flow {
+                    source_ports: ports(&surroundings.probe_ports),
+                    ..flow(index, Protocol::Tcp, Some(*node), &[])
                 })
                 .collect()
         }
@@ -136,28 +137,18 @@ pub fn expand(preset: Preset, surroundings: &Surroundings) -> Vec<Flow> {
             let both = |server: &IpAddr| [(Protocol::Udp, *server), (Protocol::Tcp, *server)];
             let servers = surroundings.dns_servers.iter().flat_map(both).enumerate();
             servers
-                .map(|(index, (protocol, server))| {
-                    flow(index, protocol, None, Some(server), &[DNS_PORT])
-                })
+                .map(|(index, (protocol, server))| flow(index, protocol, Some(server), &[DNS_PORT]))
                 .collect()
         }
         Preset::KubernetesApi => {
             let servers = surroundings.api_servers.iter().enumerate();
             servers
-                .map(|(index, (server, port))| {
-                    flow(index, Protocol::Tcp, None, Some(*server), &[*port])
-                })
+                .map(|(index, (server, port))| flow(index, Protocol::Tcp, Some(*server), &[*port]))
                 .collect()
         }
         Preset::RegistrationTransit => match surroundings.registration_port {
             0 => Vec::new(),
-            port => vec![flow(
-                0,
-                Protocol::Udp,
-                None,
-                None,
-                &[port, NAT_TRAVERSAL_PORT],
-            )],
+            port => vec![flow(0, Protocol::Udp, None, &[port, NAT_TRAVERSAL_PORT])],
         },
     }
 }

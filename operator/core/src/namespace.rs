@@ -2,7 +2,10 @@
 
 use crds::v1alpha1::{AuthorizationMode, GetVpnGroup, GroupMember, SecurityAssociation};
 
-use crate::group::{self, Reason, Rejection, ValidatedGroup, age, name, names_group, refuse_group};
+use crate::group::{
+    self, Reason, Rejection, ValidatedGroup, age, name, names_group, refuse_group, same_namespace,
+};
+use crate::labels;
 
 /// One group with everything that belongs to it.
 #[derive(Clone, Debug)]
@@ -99,10 +102,14 @@ pub fn validate<'a>(
                 name(&member.metadata),
                 &member.spec.group_ref.name,
             )),
-            Some(judged) => match check_order(member, judged.host) {
-                Ok(()) => judged.members.push(member),
-                Err(rejection) => strays.push(rejection),
-            },
+            Some(judged) => {
+                let checked =
+                    check_order(member, judged.host).and_then(|()| check_selector(member, groups));
+                match checked {
+                    Ok(()) => judged.members.push(member),
+                    Err(rejection) => strays.push(rejection),
+                }
+            }
         }
     }
     Judgement {
@@ -235,6 +242,40 @@ fn check_order(member: &GroupMember, host: Option<&GetVpnGroup>) -> Result<(), R
             message: format!(
                 "names key server {}, but the group has {count}, numbered from 0",
                 ordinal.0
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A key server cannot be a member. A selector without labels means all pods but those of key servers.
+fn check_selector(member: &GroupMember, groups: &[GetVpnGroup]) -> Result<(), Rejection> {
+    let Some(selector) = &member.spec.pod_selector else {
+        return Ok(());
+    };
+    let chosen = groups.iter().find(|group| {
+        let Some(key_servers) = &group.spec.key_servers else {
+            return false;
+        };
+        let group_name = name(&group.metadata);
+        let mut labels = key_servers.pod_metadata.labels.clone();
+        labels.extend(labels::of_group(&group_name));
+        labels.extend(labels::key_servers(&group_name));
+        let wanted = &selector.match_labels;
+        !wanted.is_empty()
+            && wanted
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
+    });
+    match chosen {
+        Some(group) if same_namespace(&member.metadata, &group.metadata) => Err(Rejection {
+            kind: "GroupMember",
+            name: name(&member.metadata),
+            field: "spec.podSelector.matchLabels".to_owned(),
+            reason: Reason::InvalidValue,
+            message: format!(
+                "chooses the key servers of `{}`; a key server cannot be a member: name labels that only members have",
+                name(&group.metadata)
             ),
         }),
         _ => Ok(()),

@@ -14,6 +14,7 @@ use keyserver_api::policy::{
 };
 
 use crate::expand::both_ways;
+use crate::fingerprint;
 use crate::flow::{self, ValueError};
 use crate::group::ValidatedGroup;
 
@@ -145,17 +146,9 @@ pub fn summary(policy: &GroupPolicy) -> Summary {
 }
 
 /// Short name of a policy: equal policies have equal names on every machine and in every version of the operator.
-///
-/// It is the FNV-1a hash of the policy's JSON; it tells versions apart and protects nothing.
 #[must_use]
 pub fn revision(policy: &GroupPolicy) -> String {
-    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let json = serde_json::to_vec(policy).expect("a policy has only string keys");
-    let hash = json.iter().fold(OFFSET_BASIS, |hash, octet| {
-        (hash ^ u64::from(*octet)).wrapping_mul(PRIME)
-    });
-    format!("{hash:016x}")
+    fingerprint::of(policy)
 }
 
 fn number<T: TryFrom<i32>>(field: &'static str, value: i32) -> Result<T, BuildError> {

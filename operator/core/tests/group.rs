@@ -107,6 +107,7 @@ fn refs(rules: &[String]) -> Vec<&str> {
     rules.iter().map(String::as_str).collect()
 }
 
+// GET VPN row 119
 #[test]
 fn a_group_has_at_most_100_permit_rules_and_200_security_associations() {
     let full = [
@@ -220,6 +221,7 @@ fn lifetimes_of_keys_fit_the_group() {
     }
 }
 
+// GET VPN row 118
 #[test]
 fn an_object_whose_permits_are_all_hidden_is_refused() {
     let text = [
@@ -306,10 +308,10 @@ fn a_rule_is_hidden_only_by_one_that_fits_all_of_its_packets() {
             ),
         ];
         let manifests = load(&text.concat());
-        assert_eq!(
-            judge(&manifests).warnings.len(),
-            usize::from(hides),
-            "{deny}"
-        );
+        let warnings = judge(&manifests).warnings;
+        let hidden = warnings
+            .iter()
+            .filter(|(_, message)| message.contains("never matches"));
+        assert_eq!(hidden.count(), usize::from(hides), "{deny}");
     }
 }

@@ -48,7 +48,15 @@ fn every_preset_is_written_out_by_default() {
             flow.destination.as_ref().map(|end| end.0.clone()),
         )
     };
-    assert_eq!(ends(&all[1]), (Some("2001:db8::1/128".to_owned()), None));
+    assert_eq!(ends(&all[1]), (None, Some("2001:db8::1/128".to_owned())));
+    assert_eq!(
+        (
+            flow::ports(&all[1].source_ports),
+            all[1].destination_ports.len()
+        ),
+        (Ok(vec![(8080, 8080)]), 0),
+        "what the pod sends to the node is the answer of a probed port"
+    );
     assert_eq!(ends(&all[2]), (None, Some("10.96.0.10/32".to_owned())));
     assert_eq!(
         flow::ports(&all[5].destination_ports),
@@ -68,6 +76,16 @@ fn nothing_is_written_out_where_there_is_nothing() {
     }
 }
 
+#[test]
+fn a_pod_without_probed_ports_opens_nothing_to_its_node() {
+    let quiet = Surroundings {
+        probe_ports: Vec::new(),
+        ..cluster()
+    };
+    assert_eq!(expand(Preset::KubeletProbes, &quiet), []);
+}
+
+// GET VPN row 170
 #[test]
 fn what_the_user_wrote_comes_first_and_bypass_counts_unless_excluded() {
     let wrote = "  bypass: [{ name: nfs, protocol: TCP, destinationPorts: [\"2049\"] }]\n  failClosed: { allowClear: [{ name: ssh, protocol: TCP, sourcePorts: [\"22\"] }], presets: [ClusterDNS]";

@@ -108,6 +108,7 @@ fn references_do_not_cross_namespaces() {
     );
 }
 
+// GET VPN row 43
 #[test]
 fn shared_key_servers_must_be_told_who_may_join_each_group() {
     let found = rejected(&[
@@ -160,6 +161,7 @@ fn one_set_of_key_servers_has_each_number_once() {
     );
 }
 
+// GET VPN row 154
 #[test]
 fn a_member_tries_only_key_servers_there_are() {
     let found = rejected(&[
@@ -173,5 +175,60 @@ fn a_member_tries_only_key_servers_there_are() {
         [
             "InvalidValue GroupMember `bad`: spec.keyServerOrder: names key server 3, but the group has 3, numbered from 0"
         ]
+    );
+}
+
+// GET VPN row 13
+#[test]
+fn a_member_that_would_choose_key_servers_is_refused_and_they_are_named() {
+    let selecting = |labels: &str| {
+        rejected(&[
+            group("voice", 1, ""),
+            everything("voice"),
+            member(
+                "all",
+                "voice",
+                &format!("  podSelector: {{ matchLabels: {{ {labels} }} }}\n"),
+            ),
+        ])
+    };
+    assert_eq!(selecting("app: web"), Vec::<String>::new());
+    for labels in ["getvpn.dev/role: key-server", "getvpn.dev/group: voice"] {
+        assert_eq!(
+            selecting(labels),
+            [
+                "InvalidValue GroupMember `all`: spec.podSelector.matchLabels: chooses the key servers of `voice`; a key server cannot be a member: name labels that only members have"
+            ]
+        );
+    }
+}
+
+// GET VPN row 49
+#[test]
+fn pods_that_are_members_cannot_be_made_key_servers() {
+    let key_servers = |metadata: &str| {
+        rejected(&[
+            group("voice", 1, "").replace(
+                "keyServers: {}",
+                &format!("keyServers: {{ podMetadata: {{ {metadata} }} }}"),
+            ),
+            everything("voice"),
+            member(
+                "phones",
+                "voice",
+                "  podSelector: { matchLabels: { app: phone } }\n",
+            ),
+        ])
+    };
+    assert_eq!(key_servers("labels: { app: keys }"), Vec::<String>::new());
+    let by_label = key_servers("labels: { app: phone }");
+    assert_eq!(by_label.len(), 1);
+    assert!(
+        by_label[0].contains("a key server cannot be a member"),
+        "{by_label:?}"
+    );
+    assert_eq!(
+        key_servers("annotations: { getvpn.dev/group-members: phones }")[0],
+        "InvalidValue GetVpnGroup `voice`: spec.keyServers.podMetadata.annotations: `getvpn.dev/group-members: phones` would make the key servers members; a key server cannot be a member"
     );
 }

@@ -125,6 +125,7 @@ fn protocols_are_carried_by_number() {
     assert_eq!(built.security_associations[0].rules[0].protocol, Some(58));
 }
 
+// GET VPN row 99
 #[test]
 fn the_address_of_multicast_rekeys_stays_in_clear_in_front_of_everything() {
     for (address, source) in [("239.192.0.1", "0.0.0.0/0"), ("ff3e::1", "::/0")] {
@@ -161,6 +162,7 @@ fn the_address_of_multicast_rekeys_stays_in_clear_in_front_of_everything() {
     }
 }
 
+// GET VPN row 131
 #[test]
 fn every_setting_of_the_group_arrives() {
     let built = policy(&[
@@ -259,6 +261,7 @@ fn every_setting_of_the_group_arrives() {
     );
 }
 
+// GET VPN row 42
 #[test]
 fn certificates_are_authorized_by_their_subjects() {
     let more = "  identity: DistinguishedName\n  authorization: { mode: Certificate, subjects: [\"CN=*,O=Example\"] }\n";
@@ -278,6 +281,7 @@ fn certificates_are_authorized_by_their_subjects() {
     );
 }
 
+// GET VPN row 19
 #[test]
 fn the_revision_changes_with_the_policy_and_with_nothing_else() {
     let object = |name, order| {

@@ -40,7 +40,9 @@ pub struct KeyServers {
     /// How members choose among the key servers.
     #[serde(default, skip_serializing_if = "KeyServerRegistration::is_empty")]
     pub registration: KeyServerRegistration,
-    /// How a key server notices that a member is gone.
+    /// How key servers notice that one of them is gone. Stored for policies that are carried over: key servers that work
+    /// together watch one another several times a second, whatever is set here. Members are never asked whether they are
+    /// there.
     #[serde(default)]
     pub dead_peer_detection: DeadPeerDetection,
     /// The volume each key server keeps its state on.
@@ -126,24 +128,41 @@ pub struct KeyServerRegistration {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Atomic, validation = NO_DUPLICATES)]
     pub default_order: Vec<Ordinal>,
+    /// `InOrder`: every member begins with the first key server. `Spread`: each begins with another one and goes on in
+    /// order, so that registrations are spread evenly. A GroupMember with an order of its own keeps to that.
+    #[serde(default)]
+    pub selection: KeyServerSelection,
+}
+
+/// With which key server a member begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum KeyServerSelection {
+    /// The first.
+    #[default]
+    InOrder,
+    /// One that depends on the member.
+    Spread,
 }
 
 impl KeyServerRegistration {
     /// Whether nothing is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.interface_name.is_none() && self.default_order.is_empty()
+        self.interface_name.is_none()
+            && self.default_order.is_empty()
+            && self.selection == KeyServerSelection::InOrder
     }
 }
 
-/// How a key server notices that a member is gone.
+/// How key servers notice that one of them is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadPeerDetection {
-    /// `Periodic`: ask every period. `OnDemand`: ask only when there is a doubt. `Disabled`: do not ask.
+    /// `Periodic`: ask every period, as key servers do. `OnDemand`: ask only when there is a doubt. `Disabled`: do not ask.
+    /// The last two are not followed, and the group's condition says so.
     #[serde(default)]
     pub mode: DeadPeerDetectionMode,
-    /// Seconds between two questions to a silent member.
+    /// Seconds between two questions to a silent key server.
     #[serde(default = "int::<10>")]
     #[schemars(range(min = 10, max = 3600))]
     pub period_seconds: i32,
@@ -151,13 +170,13 @@ pub struct DeadPeerDetection {
     #[serde(default = "int::<2>")]
     #[schemars(range(min = 2, max = 60))]
     pub retry_period_seconds: i32,
-    /// Unanswered repetitions after which the member counts as gone.
+    /// Unanswered repetitions after which the key server counts as gone.
     #[serde(default = "int::<5>")]
     #[schemars(range(min = 1, max = 10))]
     pub retry_limit: i32,
 }
 
-/// When a member is asked whether it is there.
+/// When a key server is asked whether it is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeadPeerDetectionMode {
     /// Every period.

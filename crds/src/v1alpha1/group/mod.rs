@@ -79,7 +79,7 @@ pub use status::*;
         .field_path(".rekey.kekLifetimeSeconds"),
     // C10
     validation = Rule::new("self.rekey.leadTimeSeconds + self.rekey.retransmit.attempts * self.rekey.retransmit.periodSeconds < self.traffic.lifetimeSeconds")
-        .message(Message::Expression("'`rekey.leadTimeSeconds` plus retransmissions must be less than `traffic.lifetimeSeconds` (' + string(self.traffic.lifetimeSeconds) + ')'".into()))
+        .message("`rekey.leadTimeSeconds` plus retransmissions must be less than `traffic.lifetimeSeconds`")
         .field_path(".rekey.leadTimeSeconds"),
     // C14
     validation = Rule::new("has(self.keyServers) != has(self.keyServersFrom)")
@@ -110,6 +110,11 @@ pub struct GetVpnGroupSpec {
     /// encrypted traffic but still send in clear, which is how an existing network is moved over step by step.
     #[serde(default)]
     pub direction: Direction,
+    /// How members send multicast traffic. `Multicast`: as it is, in one packet that the network must carry to all
+    /// receivers. `HeadEndReplication`: the sender makes a copy for every other member and sends it by unicast, for
+    /// networks without multicast, as most pod networks are. Costs the sender one packet for each member.
+    #[serde(default)]
+    pub multicast_delivery: MulticastDelivery,
     /// The group's own set of key servers. Exactly one of `keyServers` and `keyServersFrom` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_servers: Option<KeyServers>,
@@ -144,6 +149,16 @@ pub enum Direction {
     Bidirectional,
     /// Members accept encrypted traffic and send in clear.
     ReceiveOnly,
+}
+
+/// How members of the group send multicast traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MulticastDelivery {
+    /// In one packet, to the multicast address.
+    #[default]
+    Multicast,
+    /// In one packet for each other member, by unicast.
+    HeadEndReplication,
 }
 
 /// Names the group whose key servers this group uses as well.

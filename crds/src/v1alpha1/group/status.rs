@@ -16,7 +16,7 @@ pub struct GetVpnGroupStatus {
     #[serde(default = "never_observed")]
     #[schemars(schema_with = "observed_generation")]
     pub observed_generation: i64,
-    /// Ready, KeyServersAvailable, PolicyAccepted, SigningKeyReady, KeysCurrent; and while they hold: Reconciling, Stalled, Paused.
+    /// Ready, KeyServersAvailable, PolicyAccepted, SigningKeyReady, KeysCurrent; and while they hold: Reconciling, Stalled, Paused, MembersAhead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,

@@ -18,7 +18,7 @@ pub enum CertificateError {
         position: usize,
     },
     /// Its time is over.
-    #[error("`{subject}` expired at {not_after} (UNIX time)")]
+    #[error("`{subject}` expired on {}", moment(*.not_after))]
     Expired {
         /// Whose certificate.
         subject: String,
@@ -26,7 +26,7 @@ pub enum CertificateError {
         not_after: i64,
     },
     /// Its time has not come.
-    #[error("`{subject}` is valid only from {not_before} (UNIX time)")]
+    #[error("`{subject}` is valid only from {}", moment(*.not_before))]
     NotYetValid {
         /// Whose certificate.
         subject: String,
@@ -84,4 +84,20 @@ pub enum CertificateError {
         /// The kind of the identity claimed.
         claimed: IdType,
     },
+}
+
+/// Date and time of day, in UTC. A certificate's own limits always have one; what is beyond the calendar stays a number.
+fn moment(seconds: i64) -> String {
+    x509_parser::time::ASN1Time::from_timestamp(seconds).map_or_else(
+        |_| format!("second {seconds} since 1970"),
+        |time| {
+            let time = time.to_datetime();
+            format!(
+                "{} at {:02}:{:02} UTC",
+                time.date(),
+                time.hour(),
+                time.minute()
+            )
+        },
+    )
 }

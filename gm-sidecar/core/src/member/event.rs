@@ -20,6 +20,8 @@ pub enum RegistrationReason {
     Excluded,
     /// Packets or rekeys of unknown SAs arrive: a rekey was missed.
     UnknownSpi,
+    /// Most packets that arrive are outside of the time window: our pseudotime is wrong.
+    TimeSkew,
     /// The IVs of our Sender-ID are nearly used up.
     SenderIdExhausted,
     /// A rekey brought something this member cannot use.
@@ -28,6 +30,8 @@ pub enum RegistrationReason {
     NoRekeySa,
     /// An administrator asked for it.
     Administrator,
+    /// New settings make the old registration void, or may end a wait for it.
+    Reconfigured,
 }
 
 impl RegistrationReason {
@@ -40,10 +44,49 @@ impl RegistrationReason {
             Self::RekeyKeyExpiry => "rekey_key_expiry",
             Self::Excluded => "excluded",
             Self::UnknownSpi => "unknown_spi",
+            Self::TimeSkew => "time_skew",
             Self::SenderIdExhausted => "sender_id_exhausted",
             Self::UnusableRekey => "unusable_rekey",
             Self::NoRekeySa => "no_rekey_sa",
             Self::Administrator => "administrator",
+            Self::Reconfigured => "reconfigured",
+        }
+    }
+}
+
+/// Why the last attempt to register failed, as a closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// A key server cannot be reached, or does not answer.
+    KeyServerUnreachable,
+    /// Member or key server could not prove who it is to the other.
+    AuthenticationFailed,
+    /// The key server knows us and does not admit us to the group.
+    NotAuthorized,
+    /// The key server does not know the group.
+    UnknownGroup,
+    /// The key server cannot admit anybody at the moment.
+    KeyServerNotReady,
+    /// Group and member have no algorithms in common.
+    NoCommonAlgorithms,
+    /// The group's policy cannot be used by this member.
+    PolicyUnusable,
+    /// The key server said something that makes no sense.
+    ProtocolError,
+}
+
+impl FailureKind {
+    /// The stable word for status and Kubernetes conditions.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::KeyServerUnreachable => "KeyServerUnreachable",
+            Self::AuthenticationFailed => "AuthenticationFailed",
+            Self::NotAuthorized => "NotAuthorized",
+            Self::UnknownGroup => "UnknownGroup",
+            Self::KeyServerNotReady => "KeyServerNotReady",
+            Self::NoCommonAlgorithms => "NoCommonAlgorithms",
+            Self::PolicyUnusable => "PolicyUnusable",
+            Self::ProtocolError => "ProtocolError",
         }
     }
 }

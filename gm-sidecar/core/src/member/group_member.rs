@@ -3,6 +3,7 @@
 //! The merged list is the member's own bypass list, then the list of each group in the order in
 //! which the groups were named; the first entry that matches decides.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use gikev2::{Entropy, Transmit};
 use super::event::MemberEvent;
 use super::membership::Membership;
 use super::settings::{FailureMode, GroupSettings};
+use super::skew::SkewWatch;
 use super::status::MembershipStatus;
 use super::traffic_plan::{Origin, PlanEntry, TrafficPlan, Treatment};
 use crate::data_plane::DataPlane;
@@ -27,6 +29,22 @@ pub struct GroupMember {
     memberships: Vec<Membership>,
     failure_mode: FailureMode,
     allow_clear: Vec<Selector>,
+    /// Goodbyes of memberships that were given up.
+    farewells: VecDeque<Transmit>,
+    /// Whether the list of groups or what goes in clear changed.
+    changed: bool,
+    skew: SkewWatch,
+}
+
+/// What new settings changed, by group identification number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// Groups that are new; each registers at once.
+    pub added: Vec<u32>,
+    /// Groups that were left; their keys are gone.
+    pub removed: Vec<u32>,
+    /// Groups that were there before and register again.
+    pub registering: Vec<u32>,
 }
 
 impl GroupMember {
@@ -45,7 +63,64 @@ impl GroupMember {
                 .collect(),
             failure_mode,
             allow_clear,
+            farewells: VecDeque::new(),
+            changed: false,
+            skew: SkewWatch::default(),
         }
+    }
+
+    /// Takes over new settings while traffic flows.
+    ///
+    /// Groups that are named as before keep keys, policy and registration: see [`Membership`] for what makes one
+    /// register again. A group that is new registers; until its policy is known the other groups' traffic goes on. A
+    /// group that is not named any more is left, and its keys are forgotten.
+    pub fn reconfigure(
+        &mut self,
+        groups: Vec<GroupSettings>,
+        failure_mode: FailureMode,
+        allow_clear: Vec<Selector>,
+        now: Instant,
+        entropy: &mut dyn Entropy,
+    ) -> Reconfigured {
+        let open = !self.is_closed();
+        let order: Vec<u32> = self.memberships.iter().map(Membership::group_id).collect();
+        let mut result = Reconfigured::default();
+        let mut old = std::mem::take(&mut self.memberships);
+        for settings in groups {
+            let group_id = settings.group_id;
+            let known = old
+                .iter()
+                .position(|membership| membership.group_id() == group_id);
+            let membership = match known.map(|index| old.remove(index)) {
+                Some(mut membership) => {
+                    if membership.reconfigure(now, settings, entropy) {
+                        result.registering.push(group_id);
+                    }
+                    membership
+                }
+                None => {
+                    result.added.push(group_id);
+                    if open {
+                        Membership::added_later(settings, now)
+                    } else {
+                        Membership::new(settings, now)
+                    }
+                }
+            };
+            self.memberships.push(membership);
+        }
+        for mut membership in old {
+            membership.leave(now, entropy);
+            self.farewells
+                .extend(std::iter::from_fn(|| membership.poll_transmit()));
+            result.removed.push(membership.group_id());
+        }
+        let reordered = !self.memberships.iter().map(Membership::group_id).eq(order);
+        self.changed |=
+            reordered || failure_mode != self.failure_mode || allow_clear != self.allow_clear;
+        self.failure_mode = failure_mode;
+        self.allow_clear = allow_clear;
+        result
     }
 
     /// The memberships, in order of precedence.
@@ -135,11 +210,29 @@ impl GroupMember {
         }
     }
 
+    /// Takes in, once a second, how many packets were refused for their pseudotime and how many were accepted since
+    /// start. When most are refused, a registration sets our pseudotime right.
+    pub fn observe_packets(
+        &mut self,
+        now: Instant,
+        refused: u64,
+        accepted: u64,
+        entropy: &mut dyn Entropy,
+    ) {
+        if self.skew.look(refused, accepted) {
+            for membership in &mut self.memberships {
+                membership.handle_time_skew(now, entropy);
+            }
+        }
+    }
+
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.memberships
-            .iter_mut()
-            .find_map(Membership::poll_transmit)
+        self.farewells.pop_front().or_else(|| {
+            self.memberships
+                .iter_mut()
+                .find_map(Membership::poll_transmit)
+        })
     }
 
     /// The next event.
@@ -157,9 +250,10 @@ impl GroupMember {
 
     /// Whether keys or policy of any group changed since the last call.
     pub fn take_changed(&mut self) -> bool {
+        let before = std::mem::take(&mut self.changed);
         self.memberships
             .iter_mut()
-            .fold(false, |changed, membership| {
+            .fold(before, |changed, membership| {
                 membership.take_changed() | changed
             })
     }
@@ -169,6 +263,13 @@ impl GroupMember {
         self.memberships
             .iter()
             .any(|membership| membership.is_closed(self.failure_mode))
+    }
+
+    /// Whether protected traffic may go in clear because some group's policy is not known yet.
+    pub fn is_exposed(&self) -> bool {
+        self.memberships
+            .iter()
+            .any(|membership| membership.is_exposed(self.failure_mode))
     }
 
     /// Multicast addresses and ports on which rekeys arrive.
@@ -201,6 +302,7 @@ impl GroupMember {
         }
         TrafficPlan {
             closed: self.is_closed(),
+            exposed: self.is_exposed(),
             allow_clear: self.allow_clear.clone(),
             entries,
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gikev2::Entropy;
 
 /// A duration drawn evenly from zero to `most`.
-pub(super) fn up_to(most: Duration, entropy: &mut dyn Entropy) -> Duration {
+pub fn up_to(most: Duration, entropy: &mut dyn Entropy) -> Duration {
     let mut random = [0; 4];
     entropy.fill(&mut random);
     let fraction = u64::from(u32::from_be_bytes(random));
@@ -17,14 +17,15 @@ pub(super) fn up_to(most: Duration, entropy: &mut dyn Entropy) -> Duration {
 
 /// Waiting times that double up to a maximum, each spread from half to one and a half.
 #[derive(Debug, Clone)]
-pub(super) struct BackOff {
+pub struct BackOff {
     first: Duration,
     most: Duration,
     next: Duration,
 }
 
 impl BackOff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    /// Waits that begin with about `first` and grow to about `most`.
+    pub fn new(first: Duration, most: Duration) -> Self {
         Self {
             first,
             most,
@@ -33,14 +34,14 @@ impl BackOff {
     }
 
     /// The next wait; the one after it is twice as long.
-    pub(super) fn wait(&mut self, entropy: &mut dyn Entropy) -> Duration {
+    pub fn wait(&mut self, entropy: &mut dyn Entropy) -> Duration {
         let wait = self.next / 2 + up_to(self.next, entropy);
         self.next = self.next.saturating_mul(2).min(self.most);
         wait
     }
 
     /// Starts over with the first wait.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = self.first;
     }
 }

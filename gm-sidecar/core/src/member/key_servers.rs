@@ -42,6 +42,12 @@ impl KeyServerList {
         false
     }
 
+    /// Takes over another list. It starts with its preferred key server.
+    pub(super) fn replace(&mut self, servers: Vec<SocketAddr>) {
+        self.servers = servers;
+        self.restart();
+    }
+
     /// Starts with the preferred key server again.
     pub(super) fn restart(&mut self) {
         self.position = 0;

@@ -8,6 +8,7 @@
 //! RFC 9838 §2.3 (registration), §2.4 (rekey), §2.4.1.4 (roll-over), §2.4.3 (deletion).
 
 mod keep_alive;
+mod reconfiguring;
 mod registration;
 mod rekeying;
 
@@ -19,11 +20,11 @@ use gikev2::Entropy;
 use gikev2::Transmit;
 use gikev2::initiator::Initiator;
 use gikev2::rekey::receiver::Receiver;
-use gikev2::wire::GroupSecurityAssociation;
+use gikev2::wire::{GroupSecurityAssociation, Identification};
 
 use keep_alive::KeepAlive;
 
-use super::event::{MemberEvent, MemberEventKind, RegistrationReason};
+use super::event::{FailureKind, MemberEvent, MemberEventKind, RegistrationReason};
 use super::jitter::{self, BackOff};
 use super::key_servers::KeyServerList;
 use super::policy::GroupPolicy;
@@ -55,6 +56,8 @@ pub struct Membership {
     pseudotime: Estimate,
     sender_ids: VecDeque<u32>,
     registered: Option<Registered>,
+    /// Added to a member whose traffic was flowing: it is not held back for this group's policy.
+    added_later: bool,
     could_send: bool,
     changed: bool,
     statistics: Statistics,
@@ -77,7 +80,7 @@ struct Session {
 #[derive(Debug, Clone)]
 pub(super) struct Registered {
     pub(super) key_server: SocketAddr,
-    pub(super) identity: String,
+    pub(super) identity: Identification,
     pub(super) at: Instant,
 }
 
@@ -98,6 +101,7 @@ pub(super) struct Statistics {
     pub(super) rekeys_refused: BTreeMap<&'static str, u64>,
     pub(super) last_rekey: Option<LastRekey>,
     pub(super) last_error: Option<String>,
+    pub(super) last_failure: Option<FailureKind>,
 }
 
 /// Limits registrations caused by packets that anyone can forge.
@@ -131,6 +135,7 @@ impl Membership {
             pseudotime: Estimate::default(),
             sender_ids: VecDeque::new(),
             registered: None,
+            added_later: false,
             could_send: false,
             changed: true,
             statistics: Statistics::default(),
@@ -172,7 +177,12 @@ impl Membership {
 
     /// Whether everything must be dropped because the group's policy is not known.
     pub fn is_closed(&self, mode: FailureMode) -> bool {
-        mode == FailureMode::Closed && self.registered.is_none()
+        mode == FailureMode::Closed && self.registered.is_none() && !self.added_later
+    }
+
+    /// Whether the group's traffic may go in clear because its policy is not known yet.
+    pub fn is_exposed(&self, mode: FailureMode) -> bool {
+        mode == FailureMode::Open && self.registered.is_none() && !self.added_later
     }
 
     /// Does what is due at `now`.
@@ -261,6 +271,7 @@ impl Membership {
             self.rekey_soft = None;
             self.sender_ids.clear();
             self.registered = None;
+            self.added_later = false;
             self.session = None;
             self.wanted = None;
             self.settle(now);
@@ -275,6 +286,23 @@ impl Membership {
     /// They are not authentic, so registrations they cause are rare, and rarer while they bring
     /// nothing.
     pub fn handle_unknown_spi(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        self.register_when_due(now, RegistrationReason::UnknownSpi, entropy);
+    }
+
+    /// Takes note that most packets of the group are refused for their pseudotime.
+    pub(super) fn handle_time_skew(&mut self, now: Instant, entropy: &mut dyn Entropy) {
+        if self.pseudotime.get().is_some() && self.keys.uses_time() {
+            self.register_when_due(now, RegistrationReason::TimeSkew, entropy);
+        }
+    }
+
+    /// Registers again for a reason that others can cause: not soon after the last time, and ever less often.
+    fn register_when_due(
+        &mut self,
+        now: Instant,
+        reason: RegistrationReason,
+        entropy: &mut dyn Entropy,
+    ) {
         let gate = &mut self.unknown_spi;
         let recent = self
             .registered
@@ -289,7 +317,7 @@ impl Membership {
             .saturating_mul(2)
             .min(Duration::from_secs(600));
         let delay = jitter::up_to(self.settings.timing.jitter, entropy);
-        self.request_registration(now, RegistrationReason::UnknownSpi, delay);
+        self.request_registration(now, reason, delay);
     }
 
     /// Takes note that our Sender-ID has few IVs left under some key: goes on with the next one we

@@ -6,24 +6,26 @@
 //! * [`group_member`] is the whole member, [`membership`] one group of it,
 //! * [`traffic_plan`] and [`crate::DataPlane`] are what comes out: one for the kernel, one for the
 //!   packet path,
-//! * [`event`] and [`status`] are what people see.
+//! * [`event`] and [`status`] are what people see,
+//! * [`jitter`] spreads what would otherwise happen everywhere at once.
 
 mod capabilities;
 pub mod event;
 pub mod flow;
 pub mod group_member;
-mod jitter;
+pub mod jitter;
 mod key_servers;
 pub mod membership;
 mod policy;
 mod pseudotime;
 pub mod settings;
+mod skew;
 pub mod status;
 mod traffic_keys;
 pub mod traffic_plan;
 
-pub use event::{MemberEvent, MemberEventKind, RegistrationReason};
-pub use group_member::GroupMember;
+pub use event::{FailureKind, MemberEvent, MemberEventKind, RegistrationReason};
+pub use group_member::{GroupMember, Reconfigured};
 pub use membership::Membership;
 pub use settings::{DirectionOverride, FailureMode, GroupSettings, Timing};
 pub use status::{KeyPhase, MembershipStatus, TrafficKeyStatus};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::event::FailureKind;
 use super::membership::Membership;
-use crate::data_plane::{Direction, Family};
+use crate::data_plane::{AntiReplay, Direction, Family};
 use crate::sad::{Algorithm, Spi};
 
 /// State of one membership.
@@ -45,6 +46,8 @@ pub struct MembershipStatus {
     pub failed_attempts: u64,
     /// The last failure since the last success.
     pub last_error: Option<String>,
+    /// Why the member is not registered or has no keys, as one CamelCase word; `None` when all is well.
+    pub reason: Option<&'static str>,
     /// Rekeys accepted.
     pub rekeys_accepted: u64,
     /// Exact copies of accepted rekeys.
@@ -64,6 +67,8 @@ pub struct TrafficKeyStatus {
     pub family: Family,
     /// The algorithm.
     pub algorithm: Algorithm,
+    /// Which packets are refused as repeated or late.
+    pub anti_replay: AntiReplay,
     /// Staged, in use, or only accepted.
     pub phase: KeyPhase,
     /// Time until senders use it; zero when they may already.
@@ -97,6 +102,7 @@ impl Membership {
             association: key.association,
             family: key.family,
             algorithm: key.algorithm,
+            anti_replay: key.anti_replay,
             phase: if now < key.activate_at {
                 KeyPhase::Staged
             } else if now < key.stop_sending_at {
@@ -112,7 +118,7 @@ impl Membership {
             group_id: self.group_id(),
             registered: self.is_registered(),
             key_server: registered.map(|facts| facts.key_server),
-            key_server_identity: registered.map(|facts| facts.identity.clone()),
+            key_server_identity: registered.map(|facts| facts.identity.to_string()),
             registered_for: registered.map(|facts| now.saturating_duration_since(facts.at)),
             next_registration: self.next_registration().map(until),
             sends_encrypted: group.direction == Direction::Both,
@@ -132,9 +138,24 @@ impl Membership {
             registrations: statistics.registrations,
             failed_attempts: statistics.failed_attempts,
             last_error: statistics.last_error.clone(),
+            reason: self.reason(),
             rekeys_accepted: statistics.rekeys_accepted,
             rekeys_repeated: statistics.rekeys_repeated,
             rekeys_refused: statistics.rekeys_refused.clone(),
         }
+    }
+
+    /// Why the member is not registered or has no keys.
+    fn reason(&self) -> Option<&'static str> {
+        if self.is_registered() && self.has_keys() {
+            return None;
+        }
+        let failure = self.statistics().last_failure.map(FailureKind::label);
+        let otherwise = if self.is_registered() {
+            "KeysExpired"
+        } else {
+            "Registering"
+        };
+        Some(failure.unwrap_or(otherwise))
     }
 }

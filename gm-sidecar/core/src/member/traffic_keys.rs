@@ -97,6 +97,8 @@ pub(super) struct KeyTimes {
     pub family: Family,
     /// The algorithm.
     pub algorithm: Algorithm,
+    /// Which packets are refused as repeated or late.
+    pub anti_replay: AntiReplay,
     /// Senders use it from here on.
     pub activate_at: Instant,
     /// Senders do not use it any more from here on.
@@ -120,6 +122,15 @@ impl TrafficKey {
     }
 }
 
+/// Delays of a group's keys.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Delays {
+    /// From receipt to first use, where the key's own policy does not say.
+    pub(super) activation: Duration,
+    /// How long before a key's end the others have gone over to the next one.
+    pub(super) deactivation: Duration,
+}
+
 impl Candidate {
     /// Checks `policy` with its key. `receipt` is the instant its relative times count from.
     pub(super) fn new(
@@ -127,7 +138,7 @@ impl Candidate {
         policy: &DataSaPolicy,
         secret: Option<&Secret>,
         receipt: Instant,
-        default_delay: Duration,
+        delays: Delays,
         entropy: &mut dyn Entropy,
     ) -> Result<Self, UnusablePolicy> {
         let spi = Spi(policy.spi.0);
@@ -137,7 +148,9 @@ impl Candidate {
             .ok_or(UnusablePolicy::Key { spi })?;
         let delay = policy
             .activation_delay_ms
-            .map_or(default_delay, |delay| Duration::from_millis(delay.into()));
+            .map_or(delays.activation, |delay| {
+                Duration::from_millis(delay.into())
+            });
         let lifetime = policy
             .lifetime_seconds
             .map_or(UNLIMITED, |seconds| Duration::from_secs(seconds.into()));
@@ -162,7 +175,7 @@ impl Candidate {
             },
             activate_at: receipt + delay,
             expires,
-            soft: soft_limit(receipt, expires, entropy),
+            soft: soft_limit(receipt, expires, delays.deactivation, entropy),
             deleted: None,
             retired: None,
             stop_sending_at: expires,
@@ -180,17 +193,25 @@ impl Candidate {
 }
 
 /// When to act, before `expires`, if nothing has replaced what began at `start`: at nine tenths of
-/// the time or [`SOFT_MARGIN`] before the end, spread so that members do not act together.
+/// the time or [`SOFT_MARGIN`] before the end, spread so that members do not act together. In any case before the others
+/// go over to what replaced it, which they do `handover` before the end.
 pub(super) fn soft_limit(
     start: Instant,
     expires: Instant,
+    handover: Duration,
     entropy: &mut dyn Entropy,
 ) -> Option<Instant> {
     let margin = (expires.saturating_duration_since(start) / 10).min(SOFT_MARGIN);
     if margin < SHORTEST_SOFT_MARGIN {
         return None;
     }
-    expires.checked_sub(margin - jitter::up_to(margin / 2, entropy))
+    let usual = expires.checked_sub(margin - jitter::up_to(margin / 2, entropy))?;
+    let early = expires.checked_sub(handover + margin / 4 + jitter::up_to(margin / 4, entropy));
+    Some(
+        early
+            .filter(|early| *early > start)
+            .map_or(usual, |early| early.min(usual)),
+    )
 }
 
 impl TrafficKeys {
@@ -279,6 +300,29 @@ impl TrafficKeys {
         }
     }
 
+    /// Moves what is still to come by `later`: it was counted from an estimate of the group's time that was early.
+    pub(super) fn postpone(&mut self, later: Duration, now: Instant) {
+        if later.is_zero() {
+            return;
+        }
+        let move_on = |at: &mut Instant| {
+            if *at > now {
+                *at += later;
+            }
+        };
+        for key in &mut self.keys {
+            move_on(&mut key.activate_at);
+            move_on(&mut key.expires);
+            key.soft.iter_mut().for_each(move_on);
+        }
+    }
+
+    /// Whether any key is used with a time window.
+    pub(super) fn uses_time(&self) -> bool {
+        let mut keys = self.keys.iter();
+        keys.any(|key| key.anti_replay.time_window.is_some())
+    }
+
     /// Drops and wipes keys whose time is over; `true` when there were any.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         let over = self.keys.extract_if(.., |key| now >= key.delete_at);
@@ -338,6 +382,7 @@ impl TrafficKeys {
                 association: key.association,
                 family: key.family,
                 algorithm: key.algorithm,
+                anti_replay: key.anti_replay,
                 activate_at: key.activate_at,
                 stop_sending_at: key.stop_sending_at,
                 delete_at: key.delete_at,

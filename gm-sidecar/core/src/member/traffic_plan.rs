@@ -48,6 +48,9 @@ pub struct TrafficPlan {
     /// Everything not explicitly allowed is dropped, because at least one group has never been
     /// registered and the member fails closed.
     pub closed: bool,
+    /// What no entry decides goes in clear although a group may protect it, because at least one group has never been
+    /// registered and the member fails open.
+    pub exposed: bool,
     /// Flows that go in clear while `closed`, from the member's point of view.
     pub allow_clear: Vec<Selector>,
     /// The list: local bypass first, then each group's access list; first match wins.
@@ -61,6 +64,7 @@ impl TrafficPlan {
     pub fn before_registration(closed: bool, allow_clear: Vec<Selector>) -> Self {
         Self {
             closed,
+            exposed: !closed,
             allow_clear,
             entries: Vec::new(),
         }

@@ -49,6 +49,8 @@ pub struct Refused {
 pub struct Inbound {
     replay: ReplayTable,
     verdicts: FlowCache<(u16, Verdict)>,
+    /// Whether multicast may come in a packet addressed to us alone.
+    copies: bool,
 }
 
 impl Inbound {
@@ -57,7 +59,15 @@ impl Inbound {
         Self {
             replay: ReplayTable::new(senders),
             verdicts: FlowCache::new(),
+            copies: false,
         }
+    }
+
+    /// Whether a multicast packet may come in an ESP packet with a unicast destination: a copy that its sender made
+    /// because the network carries no multicast. Without it such packets are dropped, since the outer destination
+    /// differs from the inner one (RFC 5374 §3.1, address preservation).
+    pub fn accept_copies(&mut self, copies: bool) {
+        self.copies = copies;
     }
 
     /// The replay windows.
@@ -147,7 +157,8 @@ impl Inbound {
         if header.family != sa.family {
             return Err(DropReason::InnerMalformed);
         }
-        if header.source != outer.source || header.destination != outer.destination {
+        let copy = self.copies && header.destination.is_multicast();
+        if header.source != outer.source || (header.destination != outer.destination && !copy) {
             return Err(DropReason::AddressMismatch);
         }
         self.check_selectors(installed, sa, &Flow::of(&header))?;

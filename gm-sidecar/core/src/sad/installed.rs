@@ -131,6 +131,7 @@ impl InstalledSa {
 }
 
 struct InstalledGroup {
+    group_id: u32,
     direction: Direction,
     pseudotime: Option<Pseudotime>,
 }
@@ -239,6 +240,7 @@ impl Installed {
                 .groups
                 .iter()
                 .map(|group| InstalledGroup {
+                    group_id: group.group_id,
                     direction: group.direction,
                     pseudotime: group.pseudotime,
                 })
@@ -289,6 +291,13 @@ impl Installed {
         self.groups
             .get(usize::from(group))
             .is_some_and(|group| group.direction == Direction::Both)
+    }
+
+    /// The number of a group.
+    pub fn group_id(&self, group: u16) -> u32 {
+        self.groups
+            .get(usize::from(group))
+            .map_or(0, |group| group.group_id)
     }
 
     /// A group's pseudotime, in milliseconds.

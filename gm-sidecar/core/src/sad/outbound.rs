@@ -39,6 +39,8 @@ pub struct Route {
     pub destination: IpAddr,
     /// Form on the wire.
     pub encapsulation: Encapsulation,
+    /// Number of the group whose SA it is: says to whom copies of multicast go.
+    pub group_id: u32,
     /// DSCP and ECN, copied from the inner packet (RFC 6040 §4.1, normal mode).
     pub traffic_class: u8,
     /// Time to live or hop limit, copied from the inner packet.
@@ -269,6 +271,7 @@ impl Outbound {
                 source: header.source,
                 destination: header.destination,
                 encapsulation: sa.encapsulation,
+                group_id: installed.group_id(group),
                 traffic_class: header.traffic_class,
                 hop_limit: header.hop_limit,
                 spread: (flow.hash() >> 32) as u32 % self.spreads,

@@ -37,6 +37,7 @@ fn flow(source: [u8; 4], destination: [u8; 4], ports: Option<(u16, u16)>) -> Flo
     }
 }
 
+// GET VPN row 118
 #[test]
 fn first_match_decides_and_own_exclusions_come_first() {
     let bypass = [selector(v4(TEN), v4([10, 9, 0, 0, 10, 9, 255, 255]))];

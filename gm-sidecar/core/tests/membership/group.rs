@@ -29,6 +29,8 @@ pub(crate) struct Tek {
     pub(crate) end: Instant,
     pub(crate) encryption: Transform,
     pub(crate) key: u8,
+    pub(crate) association: u16,
+    pub(crate) window_ms: Option<u32>,
 }
 
 /// One group.
@@ -41,6 +43,8 @@ pub(crate) struct Group {
     pub(crate) access_list: AccessList,
     pub(crate) sender_id_bits: u16,
     pub(crate) kek_end: Instant,
+    /// Whether registrations bring a Rekey SA.
+    pub(crate) rekeys: bool,
     next_sender_id: u32,
     rekey_spi: u8,
     message_id: u32,
@@ -68,6 +72,7 @@ impl Group {
             },
             sender_id_bits: 24,
             kek_end: now + Duration::from_secs(86_400),
+            rekeys: true,
             next_sender_id: 0,
             rekey_spi: 1,
             message_id: 0,
@@ -83,7 +88,16 @@ impl Group {
             end: activation + lifetime,
             encryption: Transform::encryption(EncryptionId::AES_GCM_16, Some(256)),
             key: spi.to_be_bytes()[3],
+            association: 1,
+            window_ms: None,
         });
+    }
+
+    /// From now on rekeys are signed by a key that no member was told of.
+    pub(crate) fn sign_with_another_key(&mut self) {
+        let mut pkcs8 = hex::decode(SIGNING_KEY.replace(' ', "")).expect("hex");
+        *pkcs8.last_mut().expect("a key") ^= 1;
+        self.signer = PrivateKey::from_pkcs8(&pkcs8).expect("any 32 octets are a key");
     }
 
     /// The answer to a registration at `now`.
@@ -91,10 +105,13 @@ impl Group {
         let live: Vec<&Tek> = self.teks.iter().filter(|tek| now < tek.end).collect();
         let mut rekey = self.rekey_policy(now, true);
         rekey.initial_message_id = (self.message_id != 0).then_some(self.message_id);
-        let mut policies = vec![SaPolicy::Rekey(rekey)];
+        let mut policies = Vec::new();
+        if self.rekeys {
+            policies.push(SaPolicy::Rekey(rekey));
+        }
         policies.extend(live.iter().map(|tek| SaPolicy::Data(data_policy(tek, now))));
         let keys = GrantKeys {
-            rekey: Some(RekeyKeyGrant {
+            rekey: self.rekeys.then(|| RekeyKeyGrant {
                 spi: self.rekey_spi(),
                 key: RekeyKey::Plain(self.rekey_material()),
             }),
@@ -254,7 +271,8 @@ fn data_policy(tek: &Tek, now: Instant) -> DataSaPolicy {
     policy.lifetime_seconds = Some(seconds_between(now, tek.end));
     let delay = tek.activation.saturating_duration_since(now).as_millis();
     policy.activation_delay_ms = u32::try_from(delay).ok();
-    policy.association = Some(1);
+    policy.association = Some(tek.association);
+    policy.pseudotime_window_ms = tek.window_ms;
     policy
 }
 

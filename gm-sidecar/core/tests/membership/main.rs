@@ -4,5 +4,9 @@
 mod group;
 mod keys_over_time;
 mod policy;
+mod pseudotime;
+mod reconfiguring;
+mod refused_rekeys;
 mod registering;
+mod staying;
 mod world;

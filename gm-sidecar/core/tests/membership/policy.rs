@@ -32,6 +32,7 @@ const NEITHER: Treatment = Treatment::Protect {
     inbound: false,
 };
 
+// GET VPN row 105
 #[test]
 fn local_bypass_comes_first_then_each_groups_list_in_order() {
     let mut first = settings(7, 1);
@@ -69,6 +70,7 @@ fn a_member_of_two_groups_is_closed_until_both_admitted_it() {
         MemberEventKind::RegistrationFailed { cause, .. } if cause.contains("does not know this group"))));
 }
 
+// GET VPN rows 133, 182
 #[test]
 fn directions_follow_the_group_unless_the_member_overrides_them() {
     let cases = [

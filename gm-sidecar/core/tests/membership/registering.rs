@@ -5,7 +5,7 @@ use std::time::Duration;
 use gikev2::Secret;
 use gikev2::exchange::authentication::Credentials;
 use gikev2::responder::Refusal;
-use gm_core::member::{MemberEventKind, RegistrationReason};
+use gm_core::member::{FailureMode, GroupMember, MemberEventKind, RegistrationReason};
 use gm_core::sad::Spi;
 
 use super::world::{World, server_address, settings};
@@ -34,6 +34,28 @@ fn a_member_is_closed_until_a_key_server_admits_it() {
     );
 }
 
+// GET VPN row 36
+#[test]
+fn a_member_that_fails_open_is_exposed_until_a_key_server_admits_it() {
+    let mut world = World::new(1);
+    world.member = GroupMember::new(
+        vec![settings(7, 1)],
+        FailureMode::Open,
+        Vec::new(),
+        world.now,
+    );
+    world.set_servers_up(false);
+    world.run_for(seconds(30));
+    let plan = world.member.traffic_plan();
+    assert!(plan.exposed && !plan.closed && plan.entries.is_empty());
+    world.set_servers_up(true);
+    world.run_until_registered();
+    let plan = world.member.traffic_plan();
+    assert!(!plan.exposed && !plan.closed);
+    assert!(!World::new(1).member.traffic_plan().exposed);
+}
+
+// GET VPN row 30
 #[test]
 fn key_servers_are_asked_in_order_and_the_first_that_answers_is_used() {
     let mut world = World::new(3);
@@ -72,6 +94,7 @@ fn rounds_in_vain_are_further_and_further_apart() {
     world.run_until_registered();
 }
 
+// GET VPN row 21
 #[test]
 fn a_wrong_pre_shared_key_is_reported_in_words() {
     let mut wrong = settings(7, 1);
@@ -104,6 +127,7 @@ fn a_key_server_that_cannot_register_now_is_passed_over() {
     assert_eq!(world.status().key_server, Some(server_address(1)));
 }
 
+// GET VPN rows 156, 159
 #[test]
 fn a_failed_registration_takes_nothing_away_from_a_registered_member() {
     let mut world = World::registered(1);
@@ -117,6 +141,7 @@ fn a_failed_registration_takes_nothing_away_from_a_registered_member() {
     assert_eq!(plan.entries.len(), 1);
 }
 
+// GET VPN row 160
 #[test]
 fn a_fresh_registration_forgets_everything_and_closes_first() {
     let mut world = World::registered(1);

@@ -8,7 +8,7 @@ use gikev2::crypto::digest::sha256;
 use gikev2::exchange::authentication::{Credentials, PreSharedKeys};
 use gikev2::exchange::identity::IdentityPattern;
 use gikev2::responder::{self, Refusal, Responder};
-use gikev2::wire::{IdType, Identification};
+use gikev2::wire::{IdType, Identification, Proposal};
 use gikev2::{Entropy, Secret, Transmit};
 use gm_core::member::{
     DirectionOverride, FailureMode, GroupMember, GroupSettings, MemberEvent, MemberEventKind,
@@ -24,6 +24,12 @@ const DELAY: Duration = Duration::from_millis(5);
 
 /// Random octets from a counter.
 pub(crate) struct Seeded(u64);
+
+impl Seeded {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+}
 
 impl Entropy for Seeded {
     fn fill(&mut self, out: &mut [u8]) {
@@ -68,6 +74,8 @@ struct Flight {
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) start: Instant,
+    /// The member's wall clock, in seconds of UNIX time.
+    pub(crate) wall_clock: u64,
     pub(crate) entropy: Seeded,
     pub(crate) member: GroupMember,
     pub(crate) servers: Vec<Server>,
@@ -81,6 +89,10 @@ pub(crate) struct World {
     pub(crate) translated: Option<SocketAddr>,
     /// Where keep-alives went, and when.
     pub(crate) keep_alives: Vec<(Instant, SocketAddr)>,
+    /// Exchange types of the requests that the member sent outside port 4500.
+    pub(crate) requests: Vec<u8>,
+    /// The capabilities (SAg) in the last registration.
+    pub(crate) capabilities: Vec<Proposal>,
     /// Acknowledgements of rekeys, as sent.
     pub(crate) acknowledgements: Vec<Vec<u8>>,
     in_flight: BTreeMap<(Instant, u64), Flight>,
@@ -149,6 +161,7 @@ impl World {
         Self {
             now,
             start: now,
+            wall_clock: 1_782_864_000,
             entropy,
             member: GroupMember::new(settings, FailureMode::Closed, Vec::new(), now),
             servers,
@@ -158,6 +171,8 @@ impl World {
             left: Vec::new(),
             translated: None,
             keep_alives: Vec::new(),
+            requests: Vec::new(),
+            capabilities: Vec::new(),
             acknowledgements: Vec::new(),
             in_flight: BTreeMap::new(),
             serial: 0,
@@ -167,6 +182,26 @@ impl World {
     /// A world whose member has just registered.
     pub(crate) fn registered(servers: u8) -> Self {
         let mut world = Self::new(servers);
+        world.run_until_registered();
+        world
+    }
+
+    /// A world whose key servers also know a group that the member does not.
+    pub(crate) fn with_spare_group(servers: u8, group_id: u32) -> Self {
+        let mut world = Self::new(servers);
+        let mut group = Group::new(group_id, world.now);
+        group.add_tek(
+            0x1000 + group_id * 0x100,
+            world.now,
+            Duration::from_secs(3600),
+        );
+        world.groups.push(group);
+        world
+    }
+
+    /// As [`World::with_spare_group`], with the member just registered.
+    pub(crate) fn registered_with_spare_group(servers: u8, group_id: u32) -> Self {
+        let mut world = Self::with_spare_group(servers, group_id);
         world.run_until_registered();
         world
     }
@@ -206,7 +241,7 @@ impl World {
         for datagram in datagrams {
             self.member.handle_datagram(
                 self.now,
-                0,
+                self.wall_clock,
                 member_address(),
                 server_address(0),
                 datagram,
@@ -264,6 +299,12 @@ impl World {
                 if transmit.payload == [0xff] {
                     self.keep_alives.push((self.now, transmit.remote));
                 }
+                if let (Some(exchange), Some(flags)) =
+                    (transmit.payload.get(18), transmit.payload.get(19))
+                    && flags & 0x20 == 0
+                {
+                    self.requests.push(*exchange);
+                }
                 if transmit.payload.get(18) == Some(&240) {
                     self.acknowledgements.push(transmit.payload.clone());
                 }
@@ -290,6 +331,7 @@ impl World {
     fn decide(&mut self, index: usize, event: responder::Event) {
         match event {
             responder::Event::Registration { handle, request } => {
+                self.capabilities = request.capabilities.clone().unwrap_or_default();
                 let server = &mut self.servers[index];
                 let entropy = &mut self.entropy;
                 let group = self
@@ -340,7 +382,7 @@ impl World {
         if !flight.to_server {
             self.member.handle_datagram(
                 self.now,
-                0,
+                self.wall_clock,
                 local,
                 remote,
                 &flight.payload,

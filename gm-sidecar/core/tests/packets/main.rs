@@ -3,6 +3,7 @@
 
 mod cipher;
 mod hostile;
+mod many;
 mod packet;
 mod receiving;
 mod reference;

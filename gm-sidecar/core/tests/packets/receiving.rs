@@ -11,7 +11,7 @@ use gm_core::sad::{Algorithm, KeyMaterial, Outer, SenderId};
 use gm_core::spd::{Action, Rule};
 
 use super::cipher::RustCrypto;
-use super::packet::{Plan, V4};
+use super::packet::{Plan, V4, checksum, put};
 use super::world::{Member, association, everything, outer, selector};
 
 /// A sender, a receiver, and one sealed packet with its outer header.
@@ -37,7 +37,11 @@ impl Scene {
     }
 
     fn seal(&mut self, plan: &Plan) -> (Outer, Vec<u8>) {
-        self.sender.seal(&plan.build());
+        self.seal_packet(&plan.build())
+    }
+
+    fn seal_packet(&mut self, packet: &[u8]) -> (Outer, Vec<u8>) {
+        self.sender.seal(packet);
         let (route, packet, _) = self.sender.wire.trains.pop().expect("sealed");
         (outer(&route), packet)
     }
@@ -86,6 +90,7 @@ fn a_forged_packet_does_not_move_the_window() {
     assert!(scene.pass(&Plan::default()).is_ok());
 }
 
+// GET VPN row 136
 #[test]
 fn three_senders_on_one_key_do_not_disturb_each_other() {
     let now = Instant::now();
@@ -106,6 +111,7 @@ fn three_senders_on_one_key_do_not_disturb_each_other() {
     }
 }
 
+// GET VPN row 143
 #[test]
 fn the_time_window_has_both_its_edges() {
     let window = Duration::from_millis(5000);
@@ -139,6 +145,7 @@ fn the_time_window_has_both_its_edges() {
     }
 }
 
+// GET VPN row 135
 #[test]
 fn a_captured_packet_is_worthless_after_the_window() {
     let mut scene = Scene::both(|sa| {
@@ -205,6 +212,56 @@ fn outer_and_inner_addresses_must_agree() {
 }
 
 #[test]
+fn multicast_that_comes_by_unicast_is_taken_only_where_copies_are_made() {
+    let mut scene = Scene::new();
+    let stream = || {
+        let mut packet = Plan::default().build();
+        packet[16..20].copy_from_slice(&[239, 1, 1, 1]);
+        put(&mut packet, 10, 0);
+        let sum = checksum(&[&packet[..20]]);
+        put(&mut packet, 10, sum);
+        // A datagram without a checksum of its own.
+        put(&mut packet, 26, 0);
+        packet
+    };
+    let (outer, packet) = scene.seal_packet(&stream());
+    let copy = Outer {
+        destination: [10, 0, 0, 2].into(),
+        ..outer
+    };
+    let mut receiver = Member::new(2, scene.sender.now);
+    assert_eq!(
+        receiver.open(&copy, &packet),
+        Err(DropReason::AddressMismatch)
+    );
+    let mut receiver = Member::new(2, scene.sender.now);
+    receiver.inbound.accept_copies(true);
+    assert!(receiver.open(&copy, &packet).is_ok());
+    // The same packet a second time is a repetition, whichever way it comes.
+    assert_eq!(receiver.open(&outer, &packet), Err(DropReason::Replayed));
+    // Its source must be the sender's all the same, and unicast stays where it was sent to.
+    let (outer, packet) = scene.seal_packet(&stream());
+    let foreign = Outer {
+        source: [10, 0, 0, 9].into(),
+        destination: copy.destination,
+        ..outer
+    };
+    assert_eq!(
+        receiver.open(&foreign, &packet),
+        Err(DropReason::AddressMismatch)
+    );
+    let (outer, packet) = scene.seal(&Plan::default());
+    let elsewhere = Outer {
+        destination: [10, 0, 0, 9].into(),
+        ..outer
+    };
+    assert_eq!(
+        receiver.open(&elsewhere, &packet),
+        Err(DropReason::AddressMismatch)
+    );
+}
+
+#[test]
 fn a_packet_its_sa_is_not_for_is_refused() {
     let mut scene = Scene::new();
     let host = [V4.0.into(), V4.0.into()];
@@ -234,6 +291,7 @@ fn a_packet_its_sa_is_not_for_is_refused() {
     assert!(scene.pass(&Plan::default()).is_ok());
 }
 
+// GET VPN row 7
 #[test]
 fn congestion_marks_are_carried_inwards_as_rfc_6040_says() {
     for (inner, mark, expected) in [

@@ -166,6 +166,7 @@ fn no_packet_waits_while_thousands_are_sent() {
     assert_eq!(highest, 3601);
 }
 
+// GET VPN row 7
 #[test]
 fn outer_addresses_service_and_hop_limit_are_those_of_the_inner_packet() {
     let mut member = member();

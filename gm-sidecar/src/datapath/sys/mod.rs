@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 
 pub(super) use receive::{Received, receive};
 pub(super) use send::{Marks, send, send_each};
-pub(super) use tun::{bring_up, open_tun, set_mtu};
+pub(super) use tun::{bring_up, open_tun, set_mtu, set_queue_length};
 
 /// Octets of control data: two addresses' worth of packet information and three integers, with room to spare.
 const CONTROL: usize = 256;

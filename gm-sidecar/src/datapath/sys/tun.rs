@@ -71,6 +71,22 @@ pub(in crate::datapath) fn set_mtu(socket: RawFd, name: &str, mtu: u16) -> io::R
     check(unsafe { libc::ioctl(socket, libc::SIOCSIFMTU as _, &request) }).map(drop)
 }
 
+/// Sets how many packets wait in an interface of the calling thread's network namespace before the kernel drops more.
+///
+/// # Errors
+/// The kernel's answer.
+pub(in crate::datapath) fn set_queue_length(
+    socket: RawFd,
+    name: &str,
+    packets: u16,
+) -> io::Result<()> {
+    let mut request = interface_request(name)?;
+    // The kernel reads `ifr_qlen`, an integer at the place of every other integer of the union.
+    request.ifr_ifru.ifru_mtu = packets.into();
+    // SAFETY: SIOCSIFTXQLEN reads an ifreq, which lives for the call.
+    check(unsafe { libc::ioctl(socket, libc::SIOCSIFTXQLEN as _, &request) }).map(drop)
+}
+
 /// Brings an interface of the calling thread's network namespace up: routes through it are refused before.
 ///
 /// # Errors

@@ -7,7 +7,8 @@
 //! An attempt is the datagrams, and once more the same soon after when no acknowledgement came: a single lost
 //! datagram must not cost a whole acknowledgement timeout, because senders switch keys meanwhile.
 
-use std::collections::BTreeMap;
+mod waiting;
+
 use std::time::{Duration, Instant};
 
 use keyserver_api::policy::{RekeyPolicy, RekeyTransport};
@@ -15,12 +16,10 @@ use keyserver_api::policy::{RekeyPolicy, RekeyTransport};
 use crate::state::group::Group;
 use crate::state::membership::Member;
 use crate::state::rekey_sa::SentRekey;
+use waiting::{Step, Waiting};
 
 /// Pause between two batches while the first is not acknowledged.
 const BATCH_PAUSE: Duration = Duration::from_millis(50);
-
-/// After this fraction of the acknowledgement timeout the datagrams are sent once more within an attempt.
-const HURRY_FRACTION: u32 = 8;
 
 /// To whom a rekey goes now.
 pub enum Recipient<'a> {
@@ -58,16 +57,8 @@ struct OneRekey {
 
 #[derive(Debug)]
 enum Mode {
-    Unicast(BTreeMap<u64, Progress>),
+    Unicast(Waiting),
     Multicast { copies_left: u32, due: Instant },
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    attempts: u32,
-    /// Whether this attempt's second copy was sent.
-    hurried: bool,
-    due: Option<Instant>,
 }
 
 impl Delivery {
@@ -77,14 +68,15 @@ impl Delivery {
             return;
         }
         let mode = match group.policy.rekey.transport {
-            RekeyTransport::Unicast => Mode::Unicast(
-                group
-                    .members
-                    .iter()
-                    .filter(|member| sent.addresses(member))
-                    .map(|member| (member.registration_id, Progress::default()))
-                    .collect(),
-            ),
+            RekeyTransport::Unicast => {
+                let mut waiting = Waiting::default();
+                for member in group.members.iter().filter(|it| sent.addresses(it)) {
+                    let id = member.registration_id;
+                    let held = member.acknowledges && self.rekeys.iter().any(|it| it.waits_for(id));
+                    waiting.add(id, held);
+                }
+                Mode::Unicast(waiting)
+            }
             RekeyTransport::Multicast { .. } => Mode::Multicast {
                 copies_left: 1 + u32::from(group.policy.rekey.retransmit_attempts),
                 due: now,
@@ -124,15 +116,17 @@ impl Delivery {
         number: u64,
         registration_id: u64,
     ) -> bool {
-        let Some(rekey) = self.rekeys.iter_mut().find(|rekey| rekey.number == number) else {
+        let Some(index) = self.rekeys.iter().position(|rekey| rekey.number == number) else {
             return false;
         };
+        let rekey = &mut self.rekeys[index];
         let news = match &mut rekey.mode {
-            Mode::Unicast(waiting) => waiting.remove(&registration_id).is_some(),
+            Mode::Unicast(waiting) => waiting.remove(registration_id),
             Mode::Multicast { .. } => true,
         };
         if news {
             rekey.acknowledged += 1;
+            self.release(index, registration_id);
             self.sent_in_batch = self.sent_in_batch.saturating_sub(1);
             self.due = Some(now);
         }
@@ -158,11 +152,12 @@ impl Delivery {
         }
         for index in 0..self.rekeys.len() {
             let number = self.rekeys[index].number;
-            match group.sent.get(number).filter(|sent| !sent.delivered) {
+            let gone = match group.sent.get(number).filter(|sent| !sent.delivered) {
                 Some(sent) => self.send_one(now, index, sent, group, send),
                 // Given up for newer ones, or another primary saw it through.
-                None => self.rekeys[index].mode = Mode::Unicast(BTreeMap::new()),
-            }
+                None => self.rekeys[index].abandon(),
+            };
+            gone.into_iter().for_each(|id| self.release(index, id));
         }
         let mut finished = Vec::new();
         self.rekeys.retain_mut(|rekey| {
@@ -187,6 +182,7 @@ impl Delivery {
         self.due
     }
 
+    /// Sends what is due of one rekey; members it waits for no longer.
     fn send_one(
         &mut self,
         now: Instant,
@@ -194,93 +190,91 @@ impl Delivery {
         sent: &SentRekey,
         group: &Group,
         send: &mut dyn FnMut(Recipient<'_>, &SentRekey),
-    ) {
+    ) -> Vec<u64> {
         let policy = &group.policy.rekey;
-        let (earlier, rest) = self.rekeys.split_at_mut(index);
-        let Some(rekey) = rest.first_mut() else {
-            return;
-        };
-        match &mut rekey.mode {
+        let rekey = &mut self.rekeys[index];
+        let mut gone = Vec::new();
+        let waiting = match &mut rekey.mode {
             Mode::Multicast { copies_left, due } => {
                 if *due <= now && *copies_left > 0 {
                     send(Recipient::Group, sent);
                     *copies_left -= 1;
                     *due = now + Duration::from_millis(u64::from(policy.retransmit_period_ms));
                 }
+                return gone;
             }
-            Mode::Unicast(waiting) => {
-                let silent = &mut rekey.silent;
-                let sent_in_batch = &mut self.sent_in_batch;
-                waiting.retain(|registration_id, progress| {
-                    let Some(member) = group.members.get(*registration_id) else {
-                        return false;
-                    };
-                    if progress.due.is_some_and(|due| due > now) {
-                        return true;
+            Mode::Unicast(waiting) => waiting,
+        };
+        gone.extend(waiting.few().filter(|id| group.members.get(*id).is_none()));
+        gone.iter().for_each(|id| _ = waiting.remove(*id));
+        let attempts = u32::from(policy.retransmit_attempts) + 1;
+        while let Some(id) = waiting.due(now) {
+            let Some(member) = group.members.get(id) else {
+                waiting.remove(id);
+                gone.push(id);
+                continue;
+            };
+            match waiting.step(id, member.acknowledges, attempts) {
+                Step::GiveUp => {
+                    if member.acknowledges {
+                        rekey.silent.push(id);
                     }
-                    if member.acknowledges
-                        && earlier
-                            .iter()
-                            .any(|rekey| rekey.waits_for(*registration_id))
-                    {
-                        return true;
-                    }
-                    let hurry = member.acknowledges && progress.attempts > 0 && !progress.hurried;
-                    if !hurry && progress.attempts > u32::from(policy.retransmit_attempts) {
-                        if member.acknowledges {
-                            silent.push(*registration_id);
-                        }
-                        return false;
-                    }
-                    if *sent_in_batch < policy.batch_size {
-                        *sent_in_batch += 1;
-                        progress.send(
-                            now,
-                            hurry,
-                            member.acknowledges,
-                            acknowledgement_timeout(policy),
-                        );
-                        send(Recipient::Member(member), sent);
-                    }
-                    true
-                });
+                    waiting.remove(id);
+                    gone.push(id);
+                }
+                Step::Copy { .. } if self.sent_in_batch >= policy.batch_size => break,
+                Step::Copy { hurry } => {
+                    self.sent_in_batch += 1;
+                    let timeout = acknowledgement_timeout(policy);
+                    waiting.sent(now, id, hurry, member.acknowledges, timeout);
+                    send(Recipient::Member(member), sent);
+                }
             }
+        }
+        gone
+    }
+
+    /// The rekey at `index` waits for a member no longer: the next one that does may be sent to it, if no other
+    /// earlier one waits.
+    fn release(&mut self, index: usize, registration_id: u64) {
+        let mut waits = self
+            .rekeys
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, rekey)| rekey.waits_for(registration_id));
+        if let Some((next, rekey)) = waits.next()
+            && next > index
+            && let Mode::Unicast(waiting) = &mut rekey.mode
+        {
+            waiting.release(registration_id);
         }
     }
 
     fn next_due(&self, now: Instant) -> Option<Instant> {
+        // What is overdue waits for the next batch.
         let next_batch = self
             .batch_began
             .map_or(now, |began| began + BATCH_PAUSE)
             .max(now);
         let of = |rekey: &OneRekey| match &rekey.mode {
             Mode::Multicast { due, .. } => Some(*due),
-            // What is overdue waits for the next batch, or for an earlier rekey.
-            Mode::Unicast(waiting) => waiting
-                .values()
-                .map(|progress| progress.due.filter(|due| *due > now).unwrap_or(next_batch))
-                .min(),
+            Mode::Unicast(waiting) => waiting.next_due(now, next_batch),
         };
         self.rekeys.iter().filter_map(of).min()
     }
 }
 
-impl Progress {
-    fn send(&mut self, now: Instant, hurry: bool, acknowledges: bool, timeout: Duration) {
-        let soon = timeout / HURRY_FRACTION;
-        self.hurried = hurry;
-        self.attempts += u32::from(!hurry);
-        self.due = Some(match (hurry, acknowledges) {
-            (true, _) => now + timeout.saturating_sub(soon),
-            (false, true) => now + soon,
-            (false, false) => now + timeout,
-        });
-    }
-}
-
 impl OneRekey {
     fn waits_for(&self, registration_id: u64) -> bool {
-        matches!(&self.mode, Mode::Unicast(waiting) if waiting.contains_key(&registration_id))
+        matches!(&self.mode, Mode::Unicast(waiting) if waiting.contains(registration_id))
+    }
+
+    /// Waits for nobody any more; those it waited for.
+    fn abandon(&mut self) -> Vec<u64> {
+        match std::mem::replace(&mut self.mode, Mode::Unicast(Waiting::default())) {
+            Mode::Unicast(mut waiting) => waiting.drain().collect(),
+            Mode::Multicast { .. } => Vec::new(),
+        }
     }
 }
 

@@ -165,7 +165,7 @@ impl KeyServer {
             return;
         };
         let group = self.group_name(waiting.group_id);
-        let time = self.clock.read(now);
+        let time = self.group_time(now);
         let granted = match outcome {
             Outcome::Registered {
                 registration_id, ..

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::command::{Action, Command, CommandKey};
+use crate::log_time::LogTime;
 
 /// How long an unknown outcome is waited for before the command is proposed again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -34,6 +35,8 @@ struct Waiting {
     command: Command,
     retry: Instant,
     ready: bool,
+    /// Whether it was given out: it never changes from then on.
+    given: bool,
 }
 
 impl Proposals {
@@ -45,6 +48,7 @@ impl Proposals {
                 command,
                 retry: now + RETRY_AFTER,
                 ready: true,
+                given: false,
             },
         );
         self.ready.push_back(key);
@@ -94,10 +98,15 @@ impl Proposals {
         }
     }
 
-    pub(super) fn poll(&mut self) -> Option<Proposal> {
+    /// The next one to give out. `time` is what one is stamped with that was held back until now.
+    pub(super) fn poll(&mut self, time: Option<LogTime>) -> Option<Proposal> {
         while let Some(key) = self.ready.pop_front() {
             if let Some(waiting) = self.waiting.get_mut(&key) {
                 waiting.ready = false;
+                if let Some(time) = time.filter(|_| !waiting.given) {
+                    waiting.command.time = waiting.command.time.max(time);
+                }
+                waiting.given = true;
                 return Some(Proposal {
                     key,
                     command: waiting.command.clone(),
@@ -115,7 +124,6 @@ impl Proposals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_time::LogTime;
 
     fn command(key: u8) -> Command {
         let key = CommandKey([key; 16]);
@@ -133,13 +141,13 @@ mod tests {
         let now = Instant::now();
         let mut proposals = Proposals::default();
         proposals.add(now, command(1));
-        let first = proposals.poll().expect("proposed");
-        assert_eq!(proposals.poll(), None);
+        let first = proposals.poll(None).expect("proposed");
+        assert_eq!(proposals.poll(None), None);
         proposals.handle_timeout(now + RETRY_AFTER);
-        assert_eq!(proposals.poll(), Some(first.clone()));
+        assert_eq!(proposals.poll(None), Some(first.clone()));
         assert!(proposals.settle(&first.key));
         proposals.handle_timeout(now + 4 * RETRY_AFTER);
-        assert_eq!(proposals.poll(), None);
+        assert_eq!(proposals.poll(None), None);
     }
 
     #[test]
@@ -147,7 +155,7 @@ mod tests {
         let now = Instant::now();
         let mut proposals = Proposals::default();
         proposals.add(now, command(1));
-        let key = proposals.poll().expect("proposed").key;
+        let key = proposals.poll(None).expect("proposed").key;
         proposals.failed(now, &key);
         assert_eq!(proposals.poll_timeout(), Some(now + FAILED_RETRY_AFTER));
     }

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use gikev2::crypto::digest::sha256;
-use keyserver_api::policy::GroupPolicy;
+use keyserver_api::policy::{GroupPolicy, RekeyTransport};
 use keyserver_api::status::{
-    GroupStatus, LastRekeyStatus, MemberRow, RekeyCounts, RekeySaStatus, SigningKeyStatus,
-    TrafficKeyState, TrafficKeyStatus,
+    GroupStatus, LastRekeyStatus, MemberActivity, MemberRow, RekeyCounts, RekeySaStatus,
+    SigningKeyStatus, TrafficKeyState, TrafficKeyStatus,
 };
 
 use super::{KeyServer, Role};
@@ -92,6 +92,7 @@ impl KeyServer {
                 .copied(),
             missed_rekeys: member.missed_rekeys,
             acknowledges: member.acknowledges,
+            activity: activity(group, member),
             version: None,
         };
         Some(group.members.iter().map(row).collect())
@@ -114,7 +115,7 @@ impl KeyServer {
             .groups()
             .values()
             .find_map(|group| match &group.policy.rekey.transport {
-                keyserver_api::policy::RekeyTransport::Multicast {
+                RekeyTransport::Multicast {
                     address, hop_limit, ..
                 } if *address == to => Some(*hop_limit),
                 _ => None,
@@ -140,6 +141,16 @@ impl KeyServer {
             addressed: sent.addressed,
             complete: sent.delivered,
         })
+    }
+}
+
+fn activity(group: &Group, member: &crate::state::membership::Member) -> MemberActivity {
+    match (&group.policy.rekey.transport, member.acknowledges) {
+        (RekeyTransport::Unicast, true) if member.missed_rekeys == 0 => MemberActivity::Active,
+        (RekeyTransport::Unicast, true) => MemberActivity::Silent,
+        (RekeyTransport::Unicast, false) | (RekeyTransport::Multicast { .. }, _) => {
+            MemberActivity::Unknown
+        }
     }
 }
 

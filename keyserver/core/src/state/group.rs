@@ -57,6 +57,8 @@ pub struct Group {
 /// What a change needs to know from outside the group.
 pub(super) struct Moment {
     pub(super) time: LogTime,
+    /// When the command was proposed, as its proposer counted.
+    pub(super) proposed: LogTime,
     pub(super) unix_ms: u64,
     pub(super) next_registration_id: u64,
 }
@@ -146,6 +148,12 @@ impl Group {
         }
         if self.members.evicted().contains(&request.identity) {
             return Outcome::Refused(Refused::Evicted);
+        }
+        // A command whose fate was unknown may come into the log after its member gave up and registered elsewhere. It
+        // must not take the place of the registration that the member holds.
+        let known = self.members.by_identity(&request.identity);
+        if known.is_some_and(|known| moment.proposed < known.registered_at) {
+            return Outcome::Refused(Refused::Overtaken);
         }
         let mut sender_id_counter = self.sender_ids.clone();
         let Some(sender_ids) =

@@ -120,7 +120,7 @@ impl State {
                 .plus_millis(command.time.millis_since(self.time).min(limit));
             self.unix_ms = command.unix_ms;
         }
-        let outcome = self.act(&command.action);
+        let outcome = self.act(&command.action, command.time);
         for group in self.groups.values_mut() {
             group.prune(self.time);
         }
@@ -132,9 +132,10 @@ impl State {
         outcome
     }
 
-    fn act(&mut self, action: &Action) -> Outcome {
+    fn act(&mut self, action: &Action, proposed: LogTime) -> Outcome {
         let moment = Moment {
             time: self.time,
+            proposed,
             unix_ms: self.unix_ms,
             next_registration_id: self.registrations.saturating_add(1),
         };

@@ -60,6 +60,7 @@ fn a_longer_lifetime_alone_keeps_the_keys() {
     world.advance(Duration::from_secs(200));
 }
 
+// GET VPN row 19
 #[test]
 fn the_same_policy_again_changes_nothing() {
     let mut world = World::new(1, 62);

@@ -1,11 +1,15 @@
 use std::time::Duration;
 
 use gikev2::responder::Refusal;
-use gikev2::wire::{EncryptionId, KeyWrapId, Proposal, ProtocolId, Transform};
+use gikev2::wire::{
+    EncryptionId, Identification, KeyWrapId, Proposal, ProtocolId, Transform, TransformType,
+};
 use keyserver_api::identity::{IdentityKind, IdentityPattern};
+use keyserver_core::audit::{AuditEvent, RefusalCause};
 
 use crate::world::{GROUP, Member, World, policy};
 
+// GET VPN row 66
 #[test]
 fn a_member_gets_the_current_and_the_staged_key_from_any_key_server() {
     let mut world = World::new(3, 1);
@@ -88,6 +92,7 @@ fn only_authorised_identities_and_addresses_are_admitted() {
     assert_eq!(world.member(2).registrations, 1);
 }
 
+// GET VPN row 24
 #[test]
 fn a_member_without_the_groups_cipher_hears_no_proposal_chosen() {
     let mut world = World::new(1, 6);
@@ -110,15 +115,136 @@ fn a_member_without_the_groups_cipher_hears_no_proposal_chosen() {
     world.add(able, 0);
     world.settle();
     assert_eq!(world.member(1).refusal, Some(Refusal::NoProposalChosen));
+    assert!(world.member(1).keys.is_empty(), "no key is sent");
+    assert!(world.audit.iter().any(|event| matches!(event,
+        AuditEvent::Refused { identity, cause: RefusalCause::Capabilities, .. }
+            if identity == "FQDN:m-1.member.getvpn")));
     assert_eq!(world.member(2).registrations, 1);
 }
 
+/// Whether a member with these capabilities may join.
+fn joins(capabilities: Vec<Proposal>) -> bool {
+    let mut world = World::new(1, 11);
+    world.put_policy(&policy()).expect("accepted");
+    let mut member = Member::new(1);
+    member.capabilities = capabilities;
+    world.add(member, 0);
+    world.settle();
+    let member = world.member(1);
+    assert_eq!(
+        member.refusal.is_none(),
+        member.registrations == 1,
+        "admitted or refused"
+    );
+    assert!(matches!(
+        member.refusal,
+        None | Some(Refusal::NoProposalChosen)
+    ));
+    member.registrations == 1
+}
+
+fn aes_256_and_key_wrap(esp: u8, rekey: u8) -> Vec<Proposal> {
+    let cipher = Transform::encryption(EncryptionId::AES_GCM_16, Some(256));
+    let wrap = Transform::key_wrap(KeyWrapId::KW_5649_256);
+    vec![
+        Proposal::new(esp, ProtocolId::ESP, vec![cipher]),
+        Proposal::new(rekey, ProtocolId::GIKE_UPDATE, vec![wrap]),
+    ]
+}
+
+#[test]
+fn an_spi_in_the_capabilities_is_ignored() {
+    let mut capabilities = aes_256_and_key_wrap(1, 1);
+    capabilities[0].spi = vec![1, 2, 3, 4];
+    capabilities[1].spi = vec![5; 16];
+    assert!(joins(capabilities));
+}
+
+#[test]
+fn transform_types_that_do_not_belong_to_a_protocol_are_ignored() {
+    let mut capabilities = aes_256_and_key_wrap(1, 1);
+    capabilities[0]
+        .transforms
+        .push(Transform::new(TransformType(200), 7));
+    capabilities[0]
+        .transforms
+        .push(Transform::key_wrap(KeyWrapId(1)));
+    capabilities[1]
+        .transforms
+        .push(Transform::new(TransformType(200), 7));
+    assert!(joins(capabilities));
+    // A key wrap algorithm counts for the Rekey SA alone, and only there.
+    let mut misplaced = aes_256_and_key_wrap(1, 1);
+    let wrap = misplaced[1].transforms.remove(0);
+    misplaced[0].transforms.push(wrap);
+    assert!(!joins(misplaced));
+}
+
+#[test]
+fn capabilities_are_taken_from_proposals_of_one_number() {
+    let poor = |number, protocol, transform| Proposal::new(number, protocol, vec![transform]);
+    let other_cipher = || Transform::encryption(EncryptionId::AES_GCM_16, Some(128));
+    let other_wrap = || Transform::key_wrap(KeyWrapId(1));
+    // The cipher is in set 1 and the key wrap in set 2, each beside something that does not help.
+    let mut apart = aes_256_and_key_wrap(1, 2);
+    apart.push(poor(1, ProtocolId::GIKE_UPDATE, other_wrap()));
+    apart.push(poor(2, ProtocolId::ESP, other_cipher()));
+    assert!(!joins(apart.clone()));
+    apart.extend(aes_256_and_key_wrap(3, 3));
+    assert!(joins(apart));
+}
+
+#[test]
+fn who_leaves_is_removed_from_that_group_and_no_other() {
+    const OTHER: &str = "branch-data";
+    let mut world = World::new(1, 12);
+    world.put_policy(&policy()).expect("accepted");
+    let mut other = policy();
+    (other.name, other.group_id) = (OTHER.to_owned(), 4321);
+    world.put_policy(&other).expect("accepted");
+    world.join(2);
+    let mut elsewhere = Member::new(3);
+    elsewhere.group = 4321;
+    elsewhere.identity = world.member(1).identity.clone();
+    world.add(elsewhere, 0);
+    world.settle();
+    let count = |world: &mut World, group| world.primary().members(group).expect("a group").len();
+    assert_eq!((count(&mut world, GROUP), count(&mut world, OTHER)), (2, 1));
+    let now = world.now;
+    let mut entropy = crate::world::Seeded::new(99);
+    let initiator = world.member(1).initiator.as_mut().expect("an IKE SA");
+    let group = Identification::group(crate::world::GROUP_ID);
+    assert!(initiator.leave(now, &group, false, &mut entropy));
+    world.settle();
+    assert_eq!((count(&mut world, GROUP), count(&mut world, OTHER)), (1, 1));
+    let left = world.primary().members(GROUP).expect("the group");
+    assert!(left.iter().all(|row| !row.identity.contains("m-1.")));
+}
+
+#[test]
+fn the_width_of_sender_ids_is_told_to_senders_only() {
+    let mut world = World::new(1, 13);
+    world.put_policy(&policy()).expect("accepted");
+    let mut receiver = Member::new(2);
+    receiver.sender = false;
+    world.add(Member::new(1), 0);
+    world.add(receiver, 0);
+    world.settle();
+    assert_eq!(world.member(1).sender_id_bits, Some(24));
+    assert_eq!(world.member(2).registrations, 1);
+    assert_eq!(world.member(2).sender_id_bits, None);
+}
+
+// GET VPN row 23
 #[test]
 fn an_unknown_group_and_a_missing_quorum_are_refused() {
     let mut world = World::new(1, 7);
     world.add(Member::new(1), 0);
     world.settle();
     assert_eq!(world.member(1).refusal, Some(Refusal::InvalidGroupId));
+    assert!(world.member(1).keys.is_empty() && world.member(1).receiver.is_none());
+    assert!(world.audit.iter().any(|event| matches!(event,
+        AuditEvent::Refused { group, cause: RefusalCause::Group, .. } if group == "1234")));
     world.put_policy(&policy()).expect("accepted");
     world.settle();
     world.elect(None);

@@ -16,7 +16,7 @@ use crate::raft::types::{
 };
 
 /// Version of this layout.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 /// Longest frame accepted. Peers are authenticated before; this bounds mistakes.
 const LONGEST: usize = 64 << 20;
 /// A frame for whoever answers at the address.
@@ -47,7 +47,8 @@ pub(crate) enum Body {
 /// What one key server asks of another.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    Hello,
+    /// Who are you? With a description when the sender has an empty log and wants to be taken in.
+    Hello(Option<Box<KeyServerNode>>),
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<Types>),
     PreVote(VoteRequest<Types>),
@@ -91,6 +92,8 @@ pub struct Hello {
     pub incarnation: Option<Incarnation>,
     /// Whether it has a log.
     pub initialised: bool,
+    /// Name of the key server that, by its configuration, forms the group.
+    pub founder: String,
 }
 
 /// A command was committed and applied.
@@ -125,6 +128,11 @@ pub enum Refusal {
     /// Another data directory answers at this address.
     #[error("node {0:016x} answers at this address; the expected one lost its volume or moved")]
     OtherNode(NodeId),
+    /// The sender was removed from the group on purpose.
+    #[error(
+        "this key server was removed from the group; delete it, or empty its dataDirectory to let it join anew"
+    )]
+    Removed,
     /// Its consensus has stopped.
     #[error("its consensus has stopped: {0}")]
     Stopped(String),

@@ -4,6 +4,7 @@ mod connection;
 mod frame;
 mod network;
 mod peers;
+mod resolver;
 mod server;
 
 pub use connection::CallError;

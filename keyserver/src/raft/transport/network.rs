@@ -100,7 +100,7 @@ impl Client {
             // Nothing can be gained by asking again at once.
             CallError::Unreachable(_) => RPCError::Unreachable(Unreachable::new(&error)),
             CallError::Refused(ref refusal) => {
-                tracing::warn!(peer = self.address, %refusal, "a key server refuses to work with this one");
+                self.peers.say_refused(&self.address, refusal);
                 RPCError::Unreachable(Unreachable::new(&error))
             }
         }

@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::connection::{CallError, Connection, Envelope};
-use super::frame::{ANYONE, Answer, Hello, Request};
-use crate::raft::types::{NodeId, Vote};
+use super::frame::{ANYONE, Answer, Hello, Refusal, Request};
+use super::resolver::Resolver;
+use crate::raft::types::{KeyServerNode, NodeId, Vote};
 use crate::storage::Store;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -43,7 +44,11 @@ pub struct Peers {
 
 struct Shared {
     store: Store,
-    connector: TlsConnector,
+    tls: watch::Receiver<Arc<ClientConfig>>,
+    /// What is told about this key server while it wants to be taken in.
+    introduction: Mutex<Option<KeyServerNode>>,
+    /// What was last said of each peer that refused, so that it is said once.
+    refusals: Mutex<HashMap<String, String>>,
     links: Mutex<HashMap<(String, Lane), Link>>,
     /// Highest log index each peer acknowledged to us under our vote.
     acknowledged: Mutex<HashMap<NodeId, (Vote, u64)>>,
@@ -63,15 +68,42 @@ enum State {
 }
 
 impl Peers {
-    /// Connections that prove themselves with `tls` and speak for `store`.
-    pub fn new(store: Store, tls: Arc<ClientConfig>) -> Self {
+    /// Connections that speak for `store` and prove themselves with what `tls` holds when they are
+    /// made.
+    pub fn new(store: Store, tls: watch::Receiver<Arc<ClientConfig>>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 store,
-                connector: TlsConnector::from(tls),
+                tls,
+                introduction: Mutex::default(),
+                refusals: Mutex::default(),
                 links: Mutex::default(),
                 acknowledged: Mutex::default(),
             }),
+        }
+    }
+
+    /// Tells every peer that is asked who it is about `node`, which wants to be taken in; `None` to
+    /// tell nothing more.
+    pub fn introduce(&self, node: Option<KeyServerNode>) {
+        *self
+            .shared
+            .introduction
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = node;
+    }
+
+    /// Logs why `address` refuses to work with this key server, once for each reason.
+    pub(crate) fn say_refused(&self, address: &str, refusal: &Refusal) {
+        let words = refusal.to_string();
+        let mut said = self
+            .shared
+            .refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if said.get(address) != Some(&words) {
+            tracing::warn!(peer = address, %refusal, "a key server refuses to work with this one");
+            said.insert(address.to_owned(), words);
         }
     }
 
@@ -80,8 +112,15 @@ impl Peers {
     /// # Errors
     /// [`CallError`].
     pub async fn hello(&self, address: &str, timeout: Duration) -> Result<Hello, CallError> {
+        let introduction = self
+            .shared
+            .introduction
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let request = Request::Hello(introduction.map(Box::new));
         match self
-            .call(address, Lane::Control, ANYONE, Request::Hello, timeout)
+            .call(address, Lane::Control, ANYONE, request, timeout)
             .await?
         {
             Answer::Hello(hello) => Ok(hello),
@@ -91,6 +130,11 @@ impl Peers {
 
     /// Closes the connections to every address that is not among `addresses`.
     pub fn retain(&self, addresses: &BTreeSet<String>) {
+        self.shared
+            .refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|address, _| addresses.contains(address));
         self.links().retain(|(address, _), link| {
             let keep = addresses.contains(address);
             if !keep {
@@ -167,7 +211,7 @@ impl Peers {
             let keeper = tokio::spawn(keep(
                 address.to_owned(),
                 lane,
-                self.shared.connector.clone(),
+                self.shared.tls.clone(),
                 sender,
             ));
             Link { state, keeper }
@@ -196,8 +240,14 @@ pub(crate) fn unexpected() -> CallError {
     CallError::Closed("the answer is of another kind than the question".to_owned())
 }
 
-async fn keep(address: String, lane: Lane, connector: TlsConnector, state: watch::Sender<State>) {
+async fn keep(
+    address: String,
+    lane: Lane,
+    tls: watch::Receiver<Arc<ClientConfig>>,
+    state: watch::Sender<State>,
+) {
     let mut pause = FIRST_PAUSE;
+    let mut resolver = Resolver::new(&address);
     // One lane speaks for all, and only when something changes.
     let mut said = None;
     let mut say = |reachable: bool, why: &str| {
@@ -212,7 +262,9 @@ async fn keep(address: String, lane: Lane, connector: TlsConnector, state: watch
         }
     };
     loop {
-        let why = match tokio::time::timeout(CONNECT_TIMEOUT, connect(&address, &connector)).await {
+        let connector = TlsConnector::from(tls.borrow().clone());
+        let attempt = connect(&address, &mut resolver, &connector);
+        let why = match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(Ok(connection)) => {
                 pause = FIRST_PAUSE;
                 let connection = Arc::new(connection);
@@ -232,14 +284,21 @@ async fn keep(address: String, lane: Lane, connector: TlsConnector, state: watch
     }
 }
 
-async fn connect(address: &str, connector: &TlsConnector) -> std::io::Result<Connection> {
+/// Connects to one of the addresses the name has now: pods keep their names and change their
+/// addresses. The certificate must be for the name.
+async fn connect(
+    address: &str,
+    resolver: &mut Resolver,
+    connector: &TlsConnector,
+) -> std::io::Result<Connection> {
     let host = address
         .rsplit_once(':')
         .map_or(address, |(host, _)| host)
         .trim_start_matches('[')
         .trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned()).map_err(std::io::Error::other)?;
-    let stream = TcpStream::connect(address).await?;
+    let addresses = resolver.addresses().await?;
+    let stream = TcpStream::connect(addresses.as_slice()).await?;
     stream.set_nodelay(true)?;
     let stream = connector.connect(name, stream).await?;
     Ok(Connection::start(stream))

@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::AppendEntriesResponse;
+use prometheus_client::metrics::counter::Counter;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -16,8 +19,10 @@ use super::frame::{
     self, ANYONE, Answer, Applied, Body, Frame, Hello, ProposalRefusal, Refusal, Request,
     SnapshotChunk,
 };
+use crate::raft::callers::Callers;
+use crate::raft::roster::Roster;
 use crate::raft::state_machine::Application;
-use crate::raft::types::{KeyServerNode, NodeId, Raft, Snapshot, SnapshotOctets};
+use crate::raft::types::{NodeId, Raft, Snapshot, SnapshotOctets, retired};
 use crate::storage::Store;
 
 const MOST_CONNECTIONS: usize = 128;
@@ -31,10 +36,14 @@ pub struct Service<A: Application> {
     pub raft: Raft<A>,
     /// Its store, for node identity and incarnation.
     pub store: Store,
-    /// What it says about itself.
-    pub node: KeyServerNode,
+    /// What its configuration says, as it changes.
+    roster: watch::Receiver<Roster>,
     /// When the leader was last heard.
     leader_heard: watch::Sender<Option<Instant>>,
+    /// Who asked to be taken in.
+    callers: Arc<Callers>,
+    /// Connections and messages that were refused because they are not of a key server of this group.
+    refused: Counter,
     transfers: Mutex<HashMap<NodeId, Transfer>>,
 }
 
@@ -45,13 +54,20 @@ struct Transfer {
 }
 
 impl<A: Application> Service<A> {
-    /// A service for `raft`.
-    pub fn new(raft: Raft<A>, store: Store, node: KeyServerNode) -> Self {
+    /// A service for `raft` that says about itself what `roster` holds and counts whom it refuses.
+    pub fn new(
+        raft: Raft<A>,
+        store: Store,
+        roster: watch::Receiver<Roster>,
+        refused: Counter,
+    ) -> Self {
         Self {
             raft,
             store,
-            node,
+            roster,
             leader_heard: watch::Sender::new(None),
+            callers: Arc::default(),
+            refused,
             transfers: Mutex::default(),
         }
     }
@@ -59,6 +75,11 @@ impl<A: Application> Service<A> {
     /// When a leader's message was last accepted.
     pub fn leader_heard(&self) -> watch::Receiver<Option<Instant>> {
         self.leader_heard.subscribe()
+    }
+
+    /// Who asked to be taken in lately.
+    pub(crate) fn callers(&self) -> Arc<Callers> {
+        self.callers.clone()
     }
 
     async fn handle(&self, frame: Frame) -> Result<Answer, Refusal> {
@@ -69,11 +90,22 @@ impl<A: Application> Service<A> {
         if let (Some(own), Some(theirs)) = (identity.incarnation, frame.incarnation)
             && own != theirs
         {
+            self.refused.inc();
             tracing::warn!(%own, %theirs, peer = format!("{:016x}", frame.sender),
                 "refused a key server of another incarnation; it belongs to another formation or to a restored backup");
             return Err(Refusal::Incarnation(own));
         }
-        if matches!(*request, Request::Hello) {
+        if self.removed(frame.sender) {
+            self.refused.inc();
+            return Err(Refusal::Removed);
+        }
+        if let Request::Hello(applicant) = *request {
+            if let (None, Some(incarnation)) = (identity.incarnation, frame.incarnation) {
+                self.callers.heard_formed(incarnation);
+            }
+            if let Some(node) = applicant {
+                self.callers.note(runtime::clock::now(), *node);
+            }
             return Ok(Answer::Hello(self.hello().await?));
         }
         if frame.target != ANYONE && frame.target != identity.node_id {
@@ -95,7 +127,7 @@ impl<A: Application> Service<A> {
     async fn consensus(&self, sender: NodeId, request: Request) -> Result<Answer, Refusal> {
         let stopped = |error: &dyn std::fmt::Display| Refusal::Stopped(error.to_string());
         Ok(match request {
-            Request::Hello => Answer::Hello(self.hello().await?),
+            Request::Hello(_) => Answer::Hello(self.hello().await?),
             Request::Append(request) => {
                 let answer = self
                     .raft
@@ -141,11 +173,25 @@ impl<A: Application> Service<A> {
         })
     }
 
+    /// Whether the group removed `sender` on purpose, as far as is known here.
+    fn removed(&self, sender: NodeId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        membership.get_node(&sender).is_none()
+            && retired(membership).any(|retired| retired.node_id == sender)
+    }
+
     async fn hello(&self) -> Result<Hello, Refusal> {
         let identity = self.store.identity();
+        let (node, founder) = {
+            let roster = self.roster.borrow();
+            (roster.own.clone(), roster.founder().to_owned())
+        };
         Ok(Hello {
             node_id: identity.node_id,
-            node: self.node.clone(),
+            node,
+            founder,
             incarnation: identity.incarnation,
             initialised: self
                 .raft
@@ -199,7 +245,7 @@ impl<A: Application> Service<A> {
 /// Accepts connections of authenticated peers until the task is dropped.
 pub async fn serve<A: Application>(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    tls: watch::Receiver<Arc<ServerConfig>>,
     service: Arc<Service<A>>,
 ) {
     let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -218,7 +264,9 @@ pub async fn serve<A: Application>(
             tracing::warn!(%peer, "too many connections between key servers; this one is closed");
             continue;
         };
-        let (acceptor, service) = (acceptor.clone(), service.clone());
+        // What holds now decides: credentials may have been replaced since the last connection.
+        let acceptor = TlsAcceptor::from(tls.borrow().clone());
+        let service = service.clone();
         connections.spawn(async move {
             let _slot = slot;
             connection(stream, peer, acceptor, service).await;
@@ -237,10 +285,12 @@ async fn connection<A: Application>(
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
+            service.refused.inc();
             tracing::info!(%peer, %error, "refused a connection to the key servers' consensus");
             return;
         }
         Err(_) => {
+            service.refused.inc();
             tracing::info!(%peer, "a connection to the key servers' consensus did not authenticate in time");
             return;
         }

@@ -69,11 +69,28 @@ impl Authority {
     /// # Errors
     /// When the names are malformed or a file cannot be written.
     pub fn issue(&self, subject: &Subject, chain: &Path, key: &Path) -> Result<(), LabError> {
+        self.issue_until(subject, None, chain, key)
+    }
+
+    /// The same for a certificate whose last day (year, month, day) is named: it may be over already.
+    ///
+    /// # Errors
+    /// As [`Self::issue`].
+    pub fn issue_until(
+        &self,
+        subject: &Subject,
+        last_day: Option<(i32, u8, u8)>,
+        chain: &Path,
+        key: &Path,
+    ) -> Result<(), LabError> {
         let failed = |error: rcgen::Error| provision_error(&subject.common_name, &error);
         let mut parameters = CertificateParams::new(subject.dns_names.clone()).map_err(failed)?;
         let addresses = subject.addresses.iter().copied().map(SanType::IpAddress);
         parameters.subject_alt_names.extend(addresses);
         parameters.distinguished_name = name(&subject.common_name);
+        if let Some((year, month, day)) = last_day {
+            parameters.not_after = rcgen::date_time_ymd(year, month, day);
+        }
         parameters.use_authority_key_identifier_extension = true;
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = vec![

@@ -1,34 +1,9 @@
-//! A flow of a resource, in the words of a member's configuration and as rules of a policy.
+//! A flow of a resource as rules of a policy.
 
-use crds::v1alpha1::{Flow, Protocol};
+use crds::v1alpha1::Flow;
 use ipnet::IpNet;
 use keyserver_api::policy::{Action, Rule};
-use serde_json::{Map, Value, json};
-
-/// The flow as an entry of `bypass` or `allowClear` in a member's configuration file.
-#[must_use]
-pub(super) fn configuration(flow: &Flow) -> Value {
-    let mut entry = Map::new();
-    entry.insert("name".to_owned(), json!(flow.name));
-    if let Some(number) = protocol_number(flow) {
-        entry.insert("protocol".to_owned(), json!(number));
-    }
-    for (field, network) in [("source", &flow.source), ("destination", &flow.destination)] {
-        if let Some(network) = network {
-            entry.insert(field.to_owned(), json!(network.0));
-        }
-    }
-    for (field, ports) in [
-        ("sourcePorts", &flow.source_ports),
-        ("destinationPorts", &flow.destination_ports),
-    ] {
-        if !ports.is_empty() {
-            let ports: Vec<&str> = ports.iter().map(|range| range.0.as_str()).collect();
-            entry.insert(field.to_owned(), json!(ports));
-        }
-    }
-    Value::Object(entry)
-}
+use operator_core::flow::protocol_number;
 
 /// The flow, there and back, as rules that leave it in clear.
 #[must_use]
@@ -55,7 +30,7 @@ pub(super) fn rules(flow: &Flow) -> Vec<Rule> {
             let there = Rule {
                 name: flow.name.clone(),
                 action: Action::Deny,
-                protocol: protocol_number(flow),
+                protocol: protocol_number(flow.protocol, flow.protocol_number),
                 source,
                 destination,
                 source_ports: ports(&flow.source_ports),
@@ -77,20 +52,4 @@ pub(super) fn rules(flow: &Flow) -> Vec<Rule> {
 fn port_range(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     Some((first.parse().ok()?, last.parse().ok()?))
-}
-
-/// The IP protocol number (IANA protocol-numbers); `None` for any.
-fn protocol_number(flow: &Flow) -> Option<u8> {
-    match flow.protocol {
-        Protocol::Any => flow
-            .protocol_number
-            .and_then(|number| u8::try_from(number).ok()),
-        Protocol::Icmp => Some(1),
-        Protocol::Tcp => Some(6),
-        Protocol::Udp => Some(17),
-        Protocol::Gre => Some(47),
-        Protocol::Esp => Some(50),
-        Protocol::IcmpV6 => Some(58),
-        Protocol::Ospf => Some(89),
-    }
 }

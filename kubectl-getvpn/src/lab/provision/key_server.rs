@@ -27,7 +27,7 @@ impl Provisioner<'_> {
     ) -> Result<std::path::PathBuf, LabError> {
         let directory = self.node_directory(&node.name)?;
         let members = &self.plan.clusters[cluster];
-        let identity = self.key_server_identity(cluster, &node.name);
+        let identity = Self::key_server_identity(&node.name);
 
         let sealing_key = hex::encode(runtime::entropy::bytes::<32>());
         write_private(&directory.join("sealing.key"), sealing_key.as_bytes())?;

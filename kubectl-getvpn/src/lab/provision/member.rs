@@ -1,13 +1,15 @@
 //! Files of one member.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crds::v1alpha1::{AuthenticationMode, Flow, LocalBypass};
+use crds::v1alpha1::{
+    AuthenticationMode, Flow, KeyServerSelection, LocalBypass, MulticastDelivery,
+};
 use serde_json::{Value, json};
 
 use super::Provisioner;
 use super::certificates::Subject;
-use super::flow;
 use crate::lab::error::LabError;
 use crate::lab::plan::MemberPlan;
 use crate::lab::state::write_private;
@@ -51,7 +53,7 @@ impl Provisioner<'_> {
         let groups = node
             .memberships
             .iter()
-            .map(|(group, resource)| self.member_group(*group, &resource.spec))
+            .map(|(group, resource)| self.member_group(&node.name, *group, &resource.spec))
             .collect::<Result<Vec<_>, LabError>>()?;
         let first = specs().next();
         let configuration = json!({
@@ -72,6 +74,7 @@ impl Provisioner<'_> {
 
     fn member_group(
         &self,
+        member: &str,
         group: usize,
         spec: &crds::v1alpha1::GroupMemberSpec,
     ) -> Result<Value, LabError> {
@@ -95,6 +98,15 @@ impl Provisioner<'_> {
             let ordinals = wanted.iter().map(|ordinal| usize::try_from(ordinal.0));
             ordinals.filter_map(Result::ok).collect()
         };
+        let mut ordered = ordered;
+        let registration = plan.resource.spec.key_servers.as_ref();
+        let spread = registration.is_some_and(|key_servers| {
+            key_servers.registration.selection == KeyServerSelection::Spread
+        });
+        if spread && spec.key_server_order.is_empty() && !ordered.is_empty() {
+            let first = operator_core::fingerprint::number(member) % ordered.len() as u64;
+            ordered.rotate_left(usize::try_from(first).unwrap_or(0));
+        }
         let addresses: Vec<String> = ordered
             .into_iter()
             .filter_map(|ordinal| cluster.key_servers.get(ordinal))
@@ -103,10 +115,7 @@ impl Provisioner<'_> {
         let identities: Vec<Value> = cluster
             .key_servers
             .iter()
-            .map(|node| {
-                self.key_server_identity(plan.cluster, &node.name)
-                    .configuration()
-            })
+            .map(|node| Self::key_server_identity(&node.name).configuration())
             .collect();
         let authentication = match plan.resource.spec.authentication.mode {
             AuthenticationMode::PreSharedKey => json!({ "preSharedKeyFile": "psk.key" }),
@@ -114,19 +123,36 @@ impl Provisioner<'_> {
                 json!({ "certificate": super::certificate_files() })
             }
         };
-        Ok(json!({
+        let mut configuration = json!({
             "groupID": plan.policy.group_id,
             "keyServers": addresses,
             "keyServerIdentities": identities,
             "authentication": authentication,
             "bypass": entries(&spec.bypass).collect::<Vec<_>>(),
             "direction": spec.direction,
-        }))
+        });
+        if plan.resource.spec.multicast_delivery == MulticastDelivery::HeadEndReplication {
+            configuration["multicastReceivers"] = json!(self.others_of(member, group));
+        }
+        Ok(configuration)
+    }
+
+    /// Addresses of the group's other members.
+    fn others_of(&self, member: &str, group: usize) -> Vec<IpAddr> {
+        let members = self.plan.members.iter();
+        members
+            .filter(|other| other.name != member)
+            .filter(|other| other.memberships.iter().any(|(of, _)| *of == group))
+            .flat_map(|other| {
+                let addresses = other.addresses;
+                [IpAddr::V4(addresses.ipv4), IpAddr::V6(addresses.ipv6)]
+            })
+            .collect()
     }
 }
 
 fn entries(flows: &[Flow]) -> impl Iterator<Item = Value> {
-    flows.iter().map(flow::configuration)
+    flows.iter().map(operator_core::flow::entry)
 }
 
 /// The control socket of the member with this directory.

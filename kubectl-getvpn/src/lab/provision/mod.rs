@@ -111,7 +111,7 @@ impl<'a> Provisioner<'a> {
                 let groups = self.plan.groups.iter();
                 nodes.push(Node {
                     role: NodeRole::KeyServer,
-                    identity: self.key_server_identity(index, &planned.name).display(),
+                    identity: Self::key_server_identity(&planned.name).display(),
                     groups: groups
                         .filter(|group| group.cluster == index)
                         .map(|group| group.policy.name.clone())
@@ -237,13 +237,10 @@ impl<'a> Provisioner<'a> {
         )
     }
 
-    fn key_server_identity(&self, cluster: usize, name: &str) -> Identity {
-        let mut groups = self.plan.groups.iter();
-        let by_subject = groups.any(|group| {
-            group.cluster == cluster
-                && group.resource.spec.identity == IdentityMode::DistinguishedName
-        });
-        identity(name, KEY_SERVER_DOMAIN, by_subject)
+    /// Key servers name themselves by host name whatever their members do: a member trusts a name that the certificate
+    /// holds as well.
+    fn key_server_identity(name: &str) -> Identity {
+        identity(name, KEY_SERVER_DOMAIN, false)
     }
 
     fn member_identity(&self, member: &MemberPlan) -> Identity {

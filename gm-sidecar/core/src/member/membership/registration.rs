@@ -14,9 +14,9 @@ use gikev2::wire::Identification;
 
 use super::{Membership, Registered, Session};
 use crate::member::capabilities;
-use crate::member::event::{MemberEventKind, RegistrationReason};
+use crate::member::event::{FailureKind, MemberEventKind, RegistrationReason};
 use crate::member::policy::{GroupPolicy, data_policies};
-use crate::member::traffic_keys::{Candidate, UnusablePolicy, soft_limit};
+use crate::member::traffic_keys::{Candidate, Delays, UnusablePolicy, soft_limit};
 use crate::sad::Spi;
 
 /// How patiently a key server is asked in the first round: about 1.2 s, so that a dead one costs a
@@ -79,7 +79,8 @@ impl Membership {
     ) {
         if self.wanted == Some(remote) {
             self.wanted = None;
-            self.fail_attempt(now, remote, cause.to_owned(), entropy);
+            let kind = FailureKind::KeyServerUnreachable;
+            self.fail_attempt(now, remote, kind, cause.to_owned(), entropy);
         }
     }
 
@@ -167,7 +168,7 @@ impl Membership {
                         // The key server may be gone together with its IKE SA: start over.
                         self.wanted = self.servers.current();
                     } else if awaited {
-                        self.fail_attempt(now, key_server, describe(&error), entropy);
+                        self.fail_attempt(now, key_server, kind(&error), describe(&error), entropy);
                     }
                 }
                 Event::Deleted => {
@@ -175,7 +176,8 @@ impl Membership {
                     self.session = None;
                     if awaited {
                         let cause = "the key server ended the IKE SA".to_owned();
-                        self.fail_attempt(now, key_server, cause, entropy);
+                        let kind = FailureKind::KeyServerNotReady;
+                        self.fail_attempt(now, key_server, kind, cause, entropy);
                     } else if self.registered.is_some() && self.receiver.is_none() {
                         let delay = self.settings.timing.retry_first;
                         self.request_registration(now, RegistrationReason::NoRekeySa, delay);
@@ -221,10 +223,10 @@ impl Membership {
         self.sender_ids = registration.sender_ids.iter().copied().collect();
         self.rekey_soft = self
             .receiver_expires()
-            .and_then(|expires| soft_limit(now, expires, entropy));
+            .and_then(|expires| soft_limit(now, expires, Duration::ZERO, entropy));
         self.registered = Some(Registered {
             key_server,
-            identity: registration.peer.to_string(),
+            identity: registration.peer.clone(),
             at: now,
         });
         self.servers.restart();
@@ -235,6 +237,7 @@ impl Membership {
         self.next_attempt = None;
         self.statistics.registrations = self.statistics.registrations.saturating_add(1);
         self.statistics.last_error = None;
+        self.statistics.last_failure = None;
         self.settle(now);
         self.events.push_back(MemberEventKind::Registered {
             key_server,
@@ -263,9 +266,12 @@ impl Membership {
         for (association, data) in data_policies(&registration.gsa) {
             let secret = registration.data.iter().find(|(spi, _)| *spi == data.spi);
             let secret = secret.map(|(_, secret)| secret);
-            // Without a stated delay the SAs of a registration are those in use.
-            let candidate =
-                Candidate::new(association, data, secret, now, Duration::ZERO, entropy)?;
+            let delays = Delays {
+                // Without a stated delay the SAs of a registration are those in use.
+                activation: Duration::ZERO,
+                deactivation: policy.deactivation_delay.unwrap_or_default(),
+            };
+            let candidate = Candidate::new(association, data, secret, now, delays, entropy)?;
             if self.keys.contradicts(&candidate) {
                 return Err(UnusablePolicy::SpiInUse {
                     spi: candidate.spi(),
@@ -299,7 +305,7 @@ impl Membership {
         self.events.push_back(MemberEventKind::PolicyUnusable {
             cause: cause.clone(),
         });
-        self.note_failure(key_server, cause);
+        self.note_failure(key_server, FailureKind::PolicyUnusable, cause);
         self.wait_before_retry(now, self.settings.timing.retry_unauthorized);
     }
 
@@ -310,19 +316,36 @@ impl Membership {
         refusal: Refusal,
         entropy: &mut dyn Entropy,
     ) {
-        let (cause, final_word) = match refusal {
-            Refusal::InvalidGroupId => ("the key server does not know this group", true),
-            Refusal::AuthorizationFailed => ("we are not authorised for this group", true),
-            Refusal::RegistrationFailed => ("the key server cannot register us now", false),
-            Refusal::NoProposalChosen => ("the group needs algorithms that we lack", true),
+        let (cause, kind, final_word) = match refusal {
+            Refusal::InvalidGroupId => (
+                "the key server does not know this group",
+                FailureKind::UnknownGroup,
+                // A group that was just made reaches its key servers soon.
+                false,
+            ),
+            Refusal::AuthorizationFailed => (
+                "we are not authorised for this group",
+                FailureKind::NotAuthorized,
+                true,
+            ),
+            Refusal::RegistrationFailed => (
+                "the key server cannot register us now",
+                FailureKind::KeyServerNotReady,
+                false,
+            ),
+            Refusal::NoProposalChosen => (
+                "the group needs algorithms that we lack",
+                FailureKind::NoCommonAlgorithms,
+                true,
+            ),
         };
         if final_word {
             // All key servers hold the same policy; asking the next one would not help.
-            self.note_failure(key_server, cause.to_owned());
+            self.note_failure(key_server, kind, cause.to_owned());
             self.servers.restart();
             self.wait_before_retry(now, self.settings.timing.retry_unauthorized);
         } else {
-            self.fail_attempt(now, key_server, cause.to_owned(), entropy);
+            self.fail_attempt(now, key_server, kind, cause.to_owned(), entropy);
         }
     }
 
@@ -331,10 +354,11 @@ impl Membership {
         &mut self,
         now: Instant,
         key_server: SocketAddr,
+        kind: FailureKind,
         cause: String,
         entropy: &mut dyn Entropy,
     ) {
-        self.note_failure(key_server, cause);
+        self.note_failure(key_server, kind, cause);
         if self.servers.advance() {
             self.wanted = self.servers.current();
         } else {
@@ -348,7 +372,8 @@ impl Membership {
         self.events.push_back(MemberEventKind::Waiting { wait });
     }
 
-    fn note_failure(&mut self, key_server: SocketAddr, cause: String) {
+    fn note_failure(&mut self, key_server: SocketAddr, kind: FailureKind, cause: String) {
+        self.statistics.last_failure = Some(kind);
         self.statistics.failed_attempts = self.statistics.failed_attempts.saturating_add(1);
         self.statistics.last_error = Some(format!("{key_server}: {cause}"));
         self.events
@@ -394,6 +419,23 @@ impl Membership {
             ..PATIENCE
         };
         config
+    }
+}
+
+/// What kind of failure an error is.
+fn kind(error: &InitiatorError) -> FailureKind {
+    match error {
+        InitiatorError::NoAnswer { .. } => FailureKind::KeyServerUnreachable,
+        InitiatorError::NoProposalChosen => FailureKind::NoCommonAlgorithms,
+        InitiatorError::RefusedByPeer | InitiatorError::Authentication(_) => {
+            FailureKind::AuthenticationFailed
+        }
+        InitiatorError::Keys(_) => FailureKind::PolicyUnusable,
+        InitiatorError::TooManyRetries
+        | InitiatorError::Notified(_)
+        | InitiatorError::Malformed(_)
+        | InitiatorError::PayloadSet(_)
+        | InitiatorError::Configuration(_) => FailureKind::ProtocolError,
     }
 }
 

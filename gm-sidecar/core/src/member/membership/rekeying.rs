@@ -13,8 +13,12 @@ use crate::data_plane::Direction;
 use crate::member::event::{MemberEventKind, RegistrationReason};
 use crate::member::jitter;
 use crate::member::policy::data_policies;
-use crate::member::traffic_keys::{Candidate, UnusablePolicy, soft_limit};
+use crate::member::traffic_keys::{Candidate, Delays, UnusablePolicy, soft_limit};
 use crate::sad::Spi;
+
+/// Within this time a new SA takes over from the ones that the same message deletes: the longest activation delay a
+/// group may have. One that begins later follows them on schedule.
+const LONGEST_TAKEOVER: Duration = Duration::from_secs(60);
 
 impl Membership {
     /// Whether the GSA_REKEY message in `datagram` names one of our Rekey SAs.
@@ -74,10 +78,13 @@ impl Membership {
         let mut age = Duration::ZERO;
         let mut installed = Vec::new();
         let mut replaced_after = self.policy.deactivation_delay.unwrap_or_default();
+        let mut taken_over: Option<Duration> = None;
         if let Some(gsa) = &accepted.gsa {
             let group_wide = gsa.group_wide.as_ref();
             if let Some(milliseconds) = group_wide.and_then(|policy| policy.pseudotime_ms) {
-                age = self.pseudotime.advance(now, milliseconds);
+                let advance = self.pseudotime.advance(now, milliseconds);
+                age = advance.age;
+                self.keys.postpone(advance.early, now);
             }
             self.policy.update(gsa);
             self.note_rekey_group(gsa);
@@ -90,16 +97,16 @@ impl Membership {
                     data,
                     secret.map(|(_, secret)| secret),
                     receipt,
-                    self.policy.activation_delay,
+                    Delays {
+                        activation: self.policy.activation_delay,
+                        deactivation: self.policy.deactivation_delay.unwrap_or_default(),
+                    },
                     entropy,
                 );
                 match candidate {
                     Ok(candidate) if !self.keys.contradicts(&candidate) => {
-                        // An old SA must not go before every sender has changed to the new one.
                         let active = candidate.activate_at().saturating_duration_since(receipt);
-                        if active <= Duration::from_secs(60) {
-                            replaced_after = replaced_after.max(active);
-                        }
+                        taken_over = Some(taken_over.map_or(active, |first| first.min(active)));
                         installed.push(candidate.spi());
                         self.keys.install(candidate, now);
                     }
@@ -110,6 +117,11 @@ impl Membership {
                     Err(error) => self.reject_policy(now, &error, entropy),
                 }
             }
+        }
+        // An old SA must not go before every sender has changed to the first new one. Those staged behind it do not count:
+        // an old SA that was staged as well would come into use in between.
+        if let Some(active) = taken_over.filter(|active| *active <= LONGEST_TAKEOVER) {
+            replaced_after = replaced_after.max(active);
         }
         let gone = now.checked_sub(age).unwrap_or(now) + replaced_after;
         if accepted.deletes.all_data {
@@ -122,7 +134,7 @@ impl Membership {
         if accepted.new_rekey.is_some() {
             self.rekey_soft = self
                 .receiver_expires()
-                .and_then(|expires| soft_limit(now, expires, entropy));
+                .and_then(|expires| soft_limit(now, expires, Duration::ZERO, entropy));
         }
         let must_send = self.policy.direction(self.settings.direction) == Direction::Both;
         if must_send && !installed.is_empty() && self.sender_ids.is_empty() {

@@ -19,17 +19,21 @@ const GROUP_ID: u32 = 7;
 /// A state with members `1..=count` and, after [`rekey`], rekeys to deliver.
 struct Fixture {
     state: State,
-    commands: u8,
+    commands: u16,
 }
 
 impl Fixture {
-    fn new(count: u8, acknowledges: bool, transport: &str) -> Self {
+    fn new(count: u16, acknowledges: bool, transport: &str) -> Self {
+        Self::with_batches(count, acknowledges, transport, 3)
+    }
+
+    fn with_batches(count: u16, acknowledges: bool, transport: &str, batch: u32) -> Self {
         let mut fixture = Self {
             state: State::new(),
             commands: 0,
         };
         let policy = format!(
-            r#"{{"name": "g", "groupId": {GROUP_ID}, "rekey": {{"transport": {transport}, "batchSize": 3,
+            r#"{{"name": "g", "groupId": {GROUP_ID}, "rekey": {{"transport": {transport}, "batchSize": {batch},
                 "retransmitAttempts": 1, "retransmitPeriodMs": 500, "acknowledgementTimeoutMs": 800}},
                 "securityAssociations": []}}"#
         );
@@ -37,7 +41,8 @@ impl Fixture {
         fixture.apply(Action::PutGroup(Box::new(policy)));
         fixture.rekey(RekeyReason::Established, None);
         for number in 1..=count {
-            let address = SocketAddr::from(([10, 1, number, 2], 848));
+            let [high, low] = number.to_be_bytes();
+            let address = SocketAddr::from(([10, high, low, 2], 848));
             fixture.apply(Action::Register(Box::new(Register {
                 group_id: GROUP_ID,
                 identity: MemberIdentity::new(&Identification::fqdn(&format!("m-{number}")), None),
@@ -45,8 +50,8 @@ impl Fixture {
                 local: address,
                 remote: address,
                 acknowledges,
-                acknowledgement_key: SecretBytes::new(vec![number; 32]),
-                tree_entropy: SecretBytes::new(vec![number; JOIN_ENTROPY_OCTETS]),
+                acknowledgement_key: SecretBytes::new(vec![low; 32]),
+                tree_entropy: SecretBytes::new(vec![low; JOIN_ENTROPY_OCTETS]),
                 key_server: String::new(),
             })));
         }
@@ -55,7 +60,8 @@ impl Fixture {
 
     fn apply(&mut self, action: Action) {
         self.commands += 1;
-        let key = CommandKey([self.commands; 16]);
+        let mut key = CommandKey([0; 16]);
+        key.0[..2].copy_from_slice(&self.commands.to_be_bytes());
         let time = LogTime::from_millis(1_000 + u64::from(self.commands));
         self.state.apply(&Command {
             key,
@@ -149,6 +155,34 @@ fn members_are_served_in_batches_that_acknowledgements_speed_up() {
     assert_eq!(delivery.acknowledged(1), Some(1));
 }
 
+// GET VPN row 89
+#[test]
+fn a_small_group_is_served_in_one_burst_and_a_large_one_in_bounded_batches() {
+    let bursts = |members| {
+        let mut fixture = Fixture::with_batches(members, true, UNICAST, 30);
+        fixture.rekey(RekeyReason::Triggered, Some(0));
+        let (mut delivery, start) = (Delivery::default(), Instant::now());
+        fixture.begin(&mut delivery, start);
+        let mut bursts = Vec::new();
+        let mut served = std::collections::BTreeSet::new();
+        while served.len() < usize::from(members) {
+            let now = delivery.poll_timeout().expect("not over");
+            let (sent, _) = fixture.run(&mut delivery, now);
+            served.extend(sent.iter().map(|(member, _)| *member));
+            bursts.push((now - start, sent.len()));
+        }
+        bursts
+    };
+    assert_eq!(bursts(29), [(Duration::ZERO, 29)]);
+    let large = bursts(300);
+    assert!(large.iter().all(|(_, count)| *count <= 30), "{large:?}");
+    let (last, _) = large.last().expect("several");
+    assert!(
+        *last < Duration::from_secs(2),
+        "long before any key ends: {last:?}"
+    );
+}
+
 #[test]
 fn an_attempt_is_two_copies_and_after_the_last_the_member_counts_as_silent() {
     let mut fixture = Fixture::new(1, true, UNICAST);
@@ -234,4 +268,70 @@ fn a_multicast_rekey_is_repeated_and_over_after_the_last_copy() {
     assert_eq!(fixture.run(&mut delivery, now + after(499)).0, []);
     let (sent, finished) = fixture.run(&mut delivery, now + after(500));
     assert_eq!((sent.len(), finished.len()), (1, 1));
+}
+
+#[test]
+fn the_third_rekey_waits_for_the_second_when_the_first_is_over() {
+    let mut fixture = Fixture::new(1, true, UNICAST);
+    for message_id in 0..3 {
+        fixture.rekey(RekeyReason::Triggered, Some(message_id));
+    }
+    let (mut delivery, now) = (Delivery::default(), Instant::now());
+    fixture.begin(&mut delivery, now);
+    for number in 1..=3 {
+        assert_eq!(fixture.run(&mut delivery, now).0, [(1, number)]);
+        assert!(delivery.handle_acknowledgement(now, number, 1));
+    }
+    assert_eq!(fixture.run(&mut delivery, now).1.len(), 1);
+    assert!(delivery.is_idle());
+}
+
+#[test]
+fn a_member_that_gives_up_on_one_rekey_is_tried_with_the_next() {
+    let mut fixture = Fixture::new(1, true, UNICAST);
+    fixture.rekey(RekeyReason::Triggered, Some(0));
+    fixture.rekey(RekeyReason::Triggered, Some(1));
+    let (mut delivery, now) = (Delivery::default(), Instant::now());
+    fixture.begin(&mut delivery, now);
+    let mut sent = Vec::new();
+    while !delivery.is_idle() {
+        let now = delivery.poll_timeout().expect("not over");
+        sent.extend(fixture.run(&mut delivery, now).0);
+    }
+    let copies = |number| sent.iter().filter(|(_, sent)| *sent == number).count();
+    assert_eq!((copies(1), copies(2)), (4, 4));
+}
+
+#[test]
+fn a_rekey_ends_with_its_last_acknowledgement_although_another_member_left() {
+    let mut fixture = Fixture::new(2, true, UNICAST);
+    fixture.rekey(RekeyReason::Triggered, Some(0));
+    let (mut delivery, now) = (Delivery::default(), Instant::now());
+    fixture.begin(&mut delivery, now);
+    assert_eq!(fixture.run(&mut delivery, now).0.len(), 2);
+    fixture.apply(Action::RemoveMembers {
+        group_id: GROUP_ID,
+        registration_ids: vec![1],
+    });
+    assert!(delivery.handle_acknowledgement(now, 1, 2));
+    assert_eq!(fixture.run(&mut delivery, now).1.len(), 1);
+}
+
+#[test]
+fn thousands_of_members_get_one_copy_each_when_all_acknowledge() {
+    let mut fixture = Fixture::with_batches(2_000, true, UNICAST, 30);
+    fixture.rekey(RekeyReason::Triggered, Some(0));
+    let (mut delivery, now) = (Delivery::default(), Instant::now());
+    fixture.begin(&mut delivery, now);
+    let (mut sent, mut over) = fixture.run(&mut delivery, now);
+    let mut acknowledged = 0;
+    while over.is_empty() {
+        let (member, number) = sent[acknowledged];
+        acknowledged += 1;
+        assert!(delivery.handle_acknowledgement(now, number, member));
+        let (more, finished) = fixture.run(&mut delivery, now);
+        sent.extend(more);
+        over = finished;
+    }
+    assert_eq!((sent.len(), acknowledged), (2_000, 2_000));
 }

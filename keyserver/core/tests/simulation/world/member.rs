@@ -20,6 +20,7 @@ use super::{GROUP_ID, Seeded, UNIX_MS, shared_key};
 pub(crate) struct HeldKey {
     pub(crate) association: u16,
     pub(crate) material: Vec<u8>,
+    pub(crate) window_ms: Option<u32>,
     pub(crate) activates: Instant,
     pub(crate) ends: Instant,
 }
@@ -27,6 +28,10 @@ pub(crate) struct HeldKey {
 /// A member.
 pub(crate) struct Member {
     pub(crate) name: String,
+    /// What it names itself by.
+    pub(crate) identity: Identification,
+    /// The group it asks for.
+    pub(crate) group: u32,
     pub(crate) address: SocketAddr,
     pub(crate) sender: bool,
     pub(crate) acknowledges: bool,
@@ -39,6 +44,14 @@ pub(crate) struct Member {
     pub(crate) deactivation_delay: Duration,
     pub(crate) sender_ids: Vec<u32>,
     pub(crate) registration_id: Option<u64>,
+    /// GWP_SENDER_ID_BITS of the last registration.
+    pub(crate) sender_id_bits: Option<u16>,
+    /// Rekey SAs that the last registration brought.
+    pub(crate) rekey_sas: usize,
+    /// The group's pseudotime as the last message said it, and when.
+    pub(crate) pseudotime: Option<(u64, Instant)>,
+    /// Whether the key server closed the IKE SA of the last registration.
+    pub(crate) ike_sa_closed: bool,
     pub(crate) registrations: u32,
     pub(crate) refusal: Option<Refusal>,
     pub(crate) excluded: bool,
@@ -48,9 +61,18 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn new(number: u8) -> Self {
+        Self::numbered(u16::from(number))
+    }
+
+    /// One of more members than an octet counts.
+    pub(crate) fn numbered(number: u16) -> Self {
+        let [high, low] = number.to_be_bytes();
+        let name = format!("m-{number}.member.getvpn");
         Self {
-            name: format!("m-{number}.member.getvpn"),
-            address: SocketAddr::from(([10, 1, number, 2], 848)),
+            identity: Identification::fqdn(&name),
+            group: GROUP_ID,
+            name,
+            address: SocketAddr::from(([10, 1 + high, low, 2], 848)),
             sender: true,
             acknowledges: true,
             capabilities: Vec::new(),
@@ -62,6 +84,10 @@ impl Member {
             deactivation_delay: Duration::ZERO,
             sender_ids: Vec::new(),
             registration_id: None,
+            sender_id_bits: None,
+            rekey_sas: 0,
+            pseudotime: None,
+            ike_sa_closed: false,
             registrations: 0,
             refusal: None,
             excluded: false,
@@ -73,18 +99,19 @@ impl Member {
     /// Starts a registration with the key server at `remote`.
     pub(crate) fn register(&mut self, now: Instant, remote: SocketAddr, entropy: &mut Seeded) {
         let parameters = RegistrationParameters {
-            group: Identification::group(GROUP_ID),
+            group: Identification::group(self.group),
             capabilities: self.capabilities.clone(),
             sender_ids: self.sender.then_some(1),
             acknowledges: self.acknowledges,
         };
         let config = initiator::Config::new(
-            Identification::fqdn(&self.name),
+            self.identity.clone(),
             Credentials::PreSharedKey(shared_key()),
             vec![IdentityPattern::new(IdType::FQDN, "*.keyserver.getvpn")],
             Purpose::Registration(parameters),
         );
         self.refusal = None;
+        self.ike_sa_closed = false;
         self.initiator = Some(Initiator::new(config, self.address, remote, now, entropy));
     }
 
@@ -171,9 +198,8 @@ impl Member {
                 initiator::Event::Registered(registration) => self.install(now, *registration),
                 initiator::Event::Refused(refusal) => self.refusal = Some(refusal),
                 initiator::Event::Failed(error) => self.failures.push(error),
-                initiator::Event::Authenticated { .. }
-                | initiator::Event::Left
-                | initiator::Event::Deleted => {}
+                initiator::Event::Deleted => self.ike_sa_closed = true,
+                initiator::Event::Authenticated { .. } | initiator::Event::Left => {}
             }
         }
     }
@@ -185,6 +211,10 @@ impl Member {
         self.sender_ids = registration.sender_ids.clone();
         self.registration_id = registration.registration_id;
         let gsa = registration.gsa.clone();
+        let group_wide = gsa.group_wide.as_ref();
+        self.sender_id_bits = group_wide.and_then(|policy| policy.sender_id_bits);
+        let is_rekey_sa = |policy: &&SaPolicy| matches!(policy, SaPolicy::Rekey(_));
+        self.rekey_sas = gsa.policies.iter().filter(is_rekey_sa).count();
         let data = std::mem::take(&mut registration.data);
         self.receiver =
             Receiver::from_registration(now, &mut registration).expect("a usable Rekey SA");
@@ -227,6 +257,7 @@ impl Member {
             let key = HeldKey {
                 association: policy.association.expect("an association"),
                 material: material.1.as_bytes().to_vec(),
+                window_ms: policy.pseudotime_window_ms,
                 activates: now + Duration::from_millis(delay),
                 ends: now + Duration::from_secs(lifetime),
             };
@@ -239,6 +270,9 @@ impl Member {
             }
         }
         if let Some(group_wide) = &gsa.group_wide {
+            if let Some(milliseconds) = group_wide.pseudotime_ms {
+                self.pseudotime = Some((milliseconds, now));
+            }
             if let Some(seconds) = group_wide.deactivation_delay_seconds {
                 self.deactivation_delay = Duration::from_secs(u64::from(seconds));
             }

@@ -67,6 +67,8 @@ pub(crate) struct Node {
     pub(crate) server: KeyServer,
     pub(crate) up: bool,
     applied: usize,
+    /// Whether it gets the entries of the log.
+    pub(crate) follows: bool,
 }
 
 pub(crate) struct World {
@@ -86,6 +88,10 @@ pub(crate) struct World {
     /// Whether every member must always be able to open what every other sends.
     pub(crate) expects_traffic: bool,
     pub(crate) audit: Vec<AuditEvent>,
+    /// Whether key servers that ask for a signing key get one.
+    pub(crate) makes_signing_keys: bool,
+    /// Key servers that were given a new signing key.
+    pub(crate) signing_keys_made_at: Vec<usize>,
     pub(crate) rekey_senders: BTreeSet<IpAddr>,
 }
 
@@ -111,6 +117,8 @@ impl World {
             commits: true,
             expects_traffic: false,
             audit: Vec::new(),
+            makes_signing_keys: true,
+            signing_keys_made_at: Vec::new(),
             rekey_senders: BTreeSet::new(),
         };
         for node in 0..nodes {
@@ -119,6 +127,7 @@ impl World {
                 server,
                 up: true,
                 applied: 0,
+                follows: true,
             });
         }
         world.elect(Some(0));
@@ -141,6 +150,21 @@ impl World {
 
     pub(crate) fn unix_ms(&self) -> u64 {
         UNIX_MS + u64::try_from((self.now - self.start).as_millis()).expect("a short test")
+    }
+
+    /// Adds a key server that holds nothing and does not follow the log yet; its number.
+    pub(crate) fn add_key_server(&mut self) -> usize {
+        let number = self.nodes.len();
+        let server = self.key_server(number, State::new());
+        self.nodes.push(Node {
+            server,
+            up: true,
+            applied: 0,
+            follows: false,
+        });
+        let leader = self.leader;
+        self.elect(leader);
+        number
     }
 
     /// Makes a node primary, or nobody.
@@ -356,7 +380,9 @@ impl World {
                 algorithm,
                 ..
             } = &event
+                && self.makes_signing_keys
             {
+                self.signing_keys_made_at.push(index);
                 assert_eq!(
                     *algorithm,
                     SignatureAlgorithm::Ed25519,
@@ -376,7 +402,7 @@ impl World {
 
     fn apply_log(&mut self) -> bool {
         let mut progress = false;
-        for node in self.nodes.iter_mut().filter(|node| node.up) {
+        for node in self.nodes.iter_mut().filter(|node| node.up && node.follows) {
             while let Some(octets) = self.log.get(node.applied) {
                 let command = Command::decode(octets).expect("a command");
                 let index = u64::try_from(node.applied).expect("a short log") + 1;

@@ -1,0 +1,4 @@
+//! Other products' configurations as our resources.
+
+pub mod cisco_ios;
+mod yaml;
