@@ -129,11 +129,6 @@ fn static_checks(tally: &mut Tally) -> Result<()> {
 /// Licences, bans and sources always; advisories only where their database is at hand, since it
 /// comes from a repository and not from a package registry.
 fn licences(tally: &mut Tally) -> Result<()> {
-    let database = std::env::var_os("CARGO_HOME")
-        .map(std::path::PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".cargo")))
-        .map(|home| home.join("advisory-dbs"))
-        .filter(|directory| directory.is_dir());
     // What it reads of crates for other platforms, no build has downloaded.
     if !tally.check(
         "crates of every platform",
@@ -141,17 +136,35 @@ fn licences(tally: &mut Tally) -> Result<()> {
     )? {
         return Ok(());
     }
-    let mut command = cargo();
-    command.args(["deny", "--offline", "check", "bans", "licenses", "sources"]);
-    if database.is_some() {
-        command.arg("advisories");
+    tally.check(
+        "cargo deny",
+        cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]),
+    )?;
+    if advisory_database() {
+        tally.check(
+            "known advisories",
+            cargo().args(["deny", "--offline", "check", "advisories"]),
+        )?;
     } else {
         println!(
-            "\nnote: no advisory database on this machine: cargo deny checks bans (with the list of known bad versions in deny.toml), licences and sources only"
+            "\nnote: no advisory database on this machine (`cargo deny fetch` downloads it): of known bad versions only those in deny.toml are refused"
         );
     }
-    tally.check("cargo deny", &mut command)?;
     Ok(())
+}
+
+/// Whether a database was downloaded. An attempt without a network leaves its directory with
+/// nothing in it but a lock.
+fn advisory_database() -> bool {
+    std::env::var_os("CARGO_HOME")
+        .map(std::path::PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".cargo")))
+        .and_then(|home| std::fs::read_dir(home.join("advisory-dbs")).ok())
+        .is_some_and(|entries| {
+            entries
+                .flatten()
+                .any(|entry| entry.path().join(".git/FETCH_HEAD").is_file())
+        })
 }
 
 /// Tests on real processes share the machine's two cores and its namespaces: one at a time.
