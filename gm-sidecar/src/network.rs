@@ -21,6 +21,9 @@ pub use multicast::MulticastMirror;
 
 /// How many rules fit into one of the two banks of preferences.
 const BANK: u32 = 2000;
+/// Octets the kernel hands over at once at most. Cut into packets and sealed they fit the 65,507 octets of a train for
+/// every link MTU from 800 octets on.
+const LARGEST_READ: u32 = 61_000;
 
 /// Why routes or rules could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -185,6 +188,18 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// Lets the kernel hand over only as much of a flow at once as fits one train after sealing. With more, every read
+    /// makes a full train and a short one, which costs as much. A kernel that refuses only makes the data path slower.
+    pub async fn fit_trains(&self, tun_index: u32) {
+        if let Err(error) = self
+            .kernel
+            .set_largest_segmentation(tun_index, LARGEST_READ)
+            .await
+        {
+            tracing::debug!(%error, "reads of the TUN device are longer than a train");
+        }
     }
 
     /// Removes every rule and route of ours and undoes the relaxed reverse-path checks.

@@ -8,6 +8,7 @@ mod aead;
 mod config;
 mod delivery;
 mod handle;
+mod patience;
 mod receiving;
 mod sending;
 mod shared;

@@ -15,11 +15,12 @@ use gm_core::data_plane::{Encapsulation, Family};
 use gm_core::ip::coalesce::Accepts;
 use gm_core::ip::header::Header;
 use gm_core::sad::{Inbound, Installed, Outer};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use tokio::sync::mpsc;
 
 use super::delivery::deliver;
 use super::handle::{IkeDatagram, UnknownSpi};
+use super::patience::Patience;
 use super::shared::{Shared, Side};
 use super::sockets::Sockets;
 use super::sys::{self, Received};
@@ -85,9 +86,10 @@ impl Receiver {
             self.shared.wake(Side::In).as_fd(),
             PollFlags::POLLIN,
         ));
+        let mut patience = Patience::new();
         while !self.shared.stopping() {
             // An interrupted wait tells of nothing that waits, and is repeated.
-            if poll(&mut sources, PollTimeout::NONE).is_ok() {
+            if patience.wait(&mut sources).is_ok() {
                 self.batch(&sources, &mut room, &mut last_report, &mut generation);
             }
         }

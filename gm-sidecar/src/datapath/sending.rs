@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use gm_core::sad::Outbound;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
+use super::patience::Patience;
 use super::shared::{Shared, Side};
 use super::sockets::Sockets;
 use super::wire::Wire;
@@ -39,19 +40,16 @@ impl Sender {
         );
         let mut outbound = Outbound::new(Arc::clone(&self.shared.drops), self.sockets.spreads());
         let mut buffer = vec![0; READ];
-        while !self.shared.stopping() {
-            self.wait();
-            while self.batch(&mut outbound, &mut wire, &mut buffer) {}
-        }
-    }
-
-    fn wait(&self) {
+        let mut patience = Patience::new();
         let mut sources = [
             PollFd::new(self.tun.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.shared.wake(Side::Out).as_fd(), PollFlags::POLLIN),
         ];
-        // An interrupted wait is a wait that ended.
-        let _ = poll(&mut sources, PollTimeout::NONE);
+        while !self.shared.stopping() {
+            // An interrupted wait is a wait that ended.
+            let _ = patience.wait(&mut sources);
+            while self.batch(&mut outbound, &mut wire, &mut buffer) {}
+        }
     }
 
     /// Reads until the TUN is empty or the batch is full, then sends what is left; `false` when nothing waits.

@@ -88,6 +88,20 @@ impl Kernel {
         settle(set, &[], || format!("bring up device {device}"))
     }
 
+    /// Sets how many octets of a flow the kernel hands to this device at once.
+    pub(super) async fn set_largest_segmentation(
+        &self,
+        device: u32,
+        octets: u32,
+    ) -> Result<(), NetworkError> {
+        let mut message = LinkUnspec::new_with_index(device).build();
+        message.attributes.push(LinkAttribute::GsoMaxSize(octets));
+        let set = self.handle.link().set(message).execute().await;
+        settle(set, &[], || {
+            format!("limit segmentation offload of device {device}")
+        })
+    }
+
     /// Sets how `device` checks the way back to the source of an IPv4 packet (`rp_filter`).
     ///
     /// The routing socket takes what the file below `/proc/sys` takes, and needs no file system to be writable.

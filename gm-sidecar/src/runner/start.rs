@@ -196,6 +196,7 @@ async fn start_data_path(config: &Config, network: &Network) -> Result<Handle, R
         ..datapath::Config::default()
     })
     .map_err(RunError::DataPath)?;
+    network.fit_trains(data_path.tun_index()).await;
     data_path.copy_multicast(config.multicast_copies());
     Ok(data_path)
 }

@@ -69,6 +69,22 @@ fn drop_rules_are_in_force_from_the_start_and_survive_the_process() {
 }
 
 #[test]
+fn the_kernel_hands_over_no_more_of_a_flow_than_fits_one_train() {
+    let Some((namespace, member)) = scene("gvt-trains") else {
+        return;
+    };
+    let mut process = member.start(&namespace);
+    wait_until("the member to listen", || member.socket().exists());
+    wait_until("reads that fit a train", || {
+        namespace
+            .output(&["ip", "-details", "link", "show", "getvpn0"])
+            .contains("gso_max_size 61000")
+    });
+    member.terminate(&process);
+    assert_eq!(process.wait().expect("its end").code(), Some(0));
+}
+
+#[test]
 fn an_orderly_end_keeps_the_drop_rules_and_removes_the_rest() {
     let Some((namespace, member)) = scene("gvt-orderly") else {
         return;
