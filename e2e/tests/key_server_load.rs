@@ -55,3 +55,22 @@ async fn members_with_certificates_register_at_three_key_servers_and_hold_the_sa
     assert!(report.is_clean(), "{report}");
     assert_eq!((report.servers, report.listed), (3, MEMBERS));
 }
+
+// GET VPN row 32
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_joins_loses_no_member_whether_by_pre_shared_key_or_by_certificate() {
+    const STORM: usize = 200;
+    for authentication in [Method::PreSharedKey, Method::Certificate] {
+        let storm = registrations::Plan {
+            members: STORM,
+            parallel: STORM,
+            ..plan(1, authentication)
+        };
+        let report = registrations::run(&storm).await.expect("it runs");
+        // Both rates, as docs/explanation/performance.md has them of a quiet machine.
+        println!("{report}");
+        assert!(report.is_clean(), "{report}");
+        assert_eq!(report.registrations.times.len(), STORM, "{report}");
+        assert_eq!(report.listed, STORM, "{report}");
+    }
+}
