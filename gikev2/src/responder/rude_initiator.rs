@@ -378,14 +378,40 @@ fn a_refusal_carries_neither_policy_nor_keys() {
         assert!(answer.authentication.is_some());
         assert!(answer.has_notify(refusal.notify_type()));
         assert!(answer.policy.is_none() && answer.key_download.is_none());
-        // Nor does an ordinary Child SA come of it.
-        let wanted = chain(&[Payload::Nonce(Nonce(vec![6; 32]))]);
-        let answer = rude
-            .say(ExchangeType::CREATE_CHILD_SA, 2, &wanted)
-            .expect("an answer");
-        assert!(answer.has_notify(NotifyType::NO_ADDITIONAL_SAS));
-        assert!(answer.security_association.is_none() && answer.nonce.is_none());
     }
+}
+
+#[test]
+fn no_child_sa_comes_of_a_create_child_sa() {
+    let mut rude = Rude::new();
+    let message = chain(&rude.gsa_auth(1));
+    assert!(rude.say(ExchangeType::GSA_AUTH, 1, &message).is_none());
+    let Some(Event::Registration { handle, .. }) = rude.responder.poll_event() else {
+        panic!("the owner is asked");
+    };
+    let refusal = Refusal::RegistrationFailed;
+    rude.responder
+        .refuse(rude.now, handle, refusal, &mut rude.entropy)
+        .expect("an open request");
+    rude.answer(ExchangeType::GSA_AUTH, 1).expect("the refusal");
+    let wanted = chain(&[
+        Payload::SecurityAssociation(SecurityAssociation {
+            proposals: proposal::offer(&[KeyExchangeChoice::X25519], false),
+        }),
+        Payload::Nonce(Nonce(vec![6; 32])),
+    ]);
+    for message_id in [2, 3] {
+        let answer = rude
+            .say(ExchangeType::CREATE_CHILD_SA, message_id, &wanted)
+            .expect("an answer");
+        assert_eq!(
+            answer.notifies,
+            [Notify::empty(NotifyType::NO_ADDITIONAL_SAS)]
+        );
+        assert!(answer.security_association.is_none() && answer.nonce.is_none());
+        assert!(answer.key_exchange.is_none() && !answer.traffic_selectors);
+    }
+    assert_eq!(rude.responder.ike_sa_counts(), (1, 0));
 }
 
 #[test]
