@@ -309,7 +309,7 @@ fn gsa_rekey_is_built_octet_by_octet() {
     };
     let signer = rfc_8032_key();
     assert_eq!(signer.signature_length(), 64);
-    let datagrams = sender::build(&message, &keys, &signer, 1280).expect("buildable");
+    let datagrams = sender::build(&message, &keys, &signer, Some(1280)).expect("buildable");
     assert_eq!(
         datagrams.iter().map(hex::encode).collect::<Vec<_>>(),
         [REKEY_WIRE]

@@ -71,5 +71,5 @@ pub(crate) fn rekey(signer: &dyn Signer, fragment_size: usize) -> Vec<Vec<u8>> {
     };
     let cipher = AeadAlgorithm::from_id(EncryptionId::AES_GCM_16, Some(256)).expect("a cipher");
     let keys = RekeySaKeys::new(cipher, &Secret::new(rekey_material())).expect("the right length");
-    sender::build(&message, &keys, signer, fragment_size).expect("a message")
+    sender::build(&message, &keys, signer, Some(fragment_size)).expect("a message")
 }

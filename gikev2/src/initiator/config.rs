@@ -18,6 +18,11 @@ pub struct Config {
     pub purpose: Purpose,
     /// Key exchanges to offer, the preferred one first.
     pub key_exchanges: Vec<KeyExchangeChoice>,
+    /// Whether to announce our private extensions ([`crate::wire::private`]). Without them we are to the key server
+    /// like a member of another make.
+    pub private_extensions: bool,
+    /// Whether to offer IKE fragmentation (RFC 7383).
+    pub fragmentation: bool,
     /// Most octets of one IKE message when the peer can take fragments (RFC 7383). Excludes IP and UDP headers.
     pub fragment_size: usize,
     /// Repetition of requests.
@@ -38,6 +43,8 @@ impl Config {
             key_server_identities,
             purpose,
             key_exchanges: KeyExchangeChoice::PREFERENCE.to_vec(),
+            private_extensions: true,
+            fragmentation: true,
             fragment_size: crate::exchange::protect::DEFAULT_FRAGMENT_SIZE,
             retransmission: RetransmissionPolicy::default(),
         }

@@ -16,7 +16,7 @@ use crate::wire::{
 };
 
 use super::state::{Keyed, Opening, Peer, State};
-use super::{Initiator, InitiatorError, Purpose, Turn};
+use super::{Config, Initiator, InitiatorError, Purpose, Turn};
 
 /// Octets of our nonces.
 const NONCE_LENGTH: usize = 32;
@@ -74,16 +74,20 @@ impl Initiator {
             self.local,
             self.remote,
         ));
-        for notify_type in [
-            NotifyType::IKEV2_FRAGMENTATION_SUPPORTED,
-            NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED,
-        ] {
+        let fragmentation = self
+            .config
+            .fragmentation
+            .then_some(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
+        let supported = [NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED];
+        for notify_type in fragmentation.into_iter().chain(supported) {
             payloads.push(Payload::Notify(Notify::empty(notify_type)));
         }
         payloads.push(Payload::Notify(Notify::signature_hash_algorithms(
             &authentication::VERIFIABLE_HASHES,
         )));
-        payloads.push(Payload::VendorId(VendorId::ours()));
+        if self.config.private_extensions {
+            payloads.push(Payload::VendorId(VendorId::ours()));
+        }
         let header = self.header(ExchangeType::IKE_SA_INIT, false, 0);
         let request = write_clear(&header, &payloads)
             .map_err(|_| InitiatorError::Configuration("the request does not fit its format"))?;
@@ -162,6 +166,7 @@ impl Initiator {
         }
         let Some((keyed, additional)) = agree(
             &opening,
+            &self.config,
             &answer,
             header.initiator_spi,
             header.responder_spi,
@@ -272,6 +277,7 @@ impl Initiator {
 /// is not a legal one for our request; it is ignored then, because anybody on the path can make up such an answer.
 fn agree(
     opening: &Opening,
+    config: &Config,
     answer: &Payloads,
     initiator_spi: IkeSpi,
     responder_spi: IkeSpi,
@@ -300,8 +306,9 @@ fn agree(
     };
     let schedule = KeySchedule::new(Role::Initiator, suite, spis, &shared).ok()?;
     let peer = Peer {
-        fragmentation: answer.has_notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED),
-        ours: answer.is_ours(),
+        fragmentation: config.fragmentation
+            && answer.has_notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED),
+        ours: config.private_extensions && answer.is_ours(),
         childless: answer.has_notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED),
         hashes: answer
             .notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)

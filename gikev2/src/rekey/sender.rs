@@ -18,6 +18,9 @@ use crate::wire::{
     RekeySpi, Spi, WrappedKey, WriteError,
 };
 
+/// Most octets of one datagram: what UDP over IPv4 carries, without the non-ESP marker.
+const LONGEST_DATAGRAM: usize = 65_535 - 20 - 8 - 4;
+
 /// What a GSA_REKEY message says.
 pub struct RekeyMessage<'a> {
     /// The Rekey SA it is sent over.
@@ -73,7 +76,8 @@ pub enum BuildError {
 /// Builds the datagrams of `message` under the keys of the Rekey SA that carries it.
 ///
 /// `fragment_size` is the most octets of one datagram's payload; a longer message is cut (RFC 7383), which every
-/// member must have negotiated. The datagrams carry no non-ESP marker.
+/// member must have negotiated. With `None` the message is one datagram however long it is. The datagrams carry no
+/// non-ESP marker.
 ///
 /// # Errors
 ///
@@ -82,7 +86,7 @@ pub fn build(
     message: &RekeyMessage<'_>,
     keys: &RekeySaKeys,
     signer: &dyn Signer,
-    fragment_size: usize,
+    fragment_size: Option<usize>,
 ) -> Result<Vec<Vec<u8>>, BuildError> {
     let header = Header {
         initiator_spi: message.spi.initiator_half(),
@@ -101,13 +105,16 @@ pub fn build(
         second.copy_from_slice(&u32::from(fragment).to_be_bytes());
         iv
     };
-    Ok(protect::seal(
-        &header,
-        keys.encryption(),
-        iv,
-        &chain,
-        Some(fragment_size),
-    )?)
+    let datagrams = protect::seal(&header, keys.encryption(), iv, &chain, fragment_size)?;
+    match datagrams.iter().map(Vec::len).max() {
+        Some(found) if found > LONGEST_DATAGRAM => Err(WriteError::TooLong {
+            field: "datagram without fragments",
+            limit: LONGEST_DATAGRAM,
+            found,
+        }
+        .into()),
+        _ => Ok(datagrams),
+    }
 }
 
 /// GSA, KD, D, N and an AUTH with a signature of zeros.

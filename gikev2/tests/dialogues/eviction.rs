@@ -19,7 +19,7 @@ use proptest::prelude::*;
 
 use crate::support::grants;
 use crate::support::group::{
-    SECOND_REKEY_SPI, WHOLE, accepted, ed25519_private_key, new_data_sa, rekey_sa_keys,
+    SECOND_REKEY_SPI, accepted, ed25519_private_key, new_data_sa, rekey_sa_keys,
 };
 use crate::support::{Decision, Pair, Seeded, member_config, server_config};
 
@@ -89,7 +89,7 @@ fn eviction(keys: ExclusionKeys, signer: &dyn Signer) -> Vec<Vec<u8>> {
         &message,
         &rekey_sa_keys(&grants::rekey_material()),
         signer,
-        WHOLE,
+        None,
     )
     .expect("a message")
 }
@@ -133,7 +133,7 @@ fn evicted_member_cannot_open_the_next_generation_and_the_others_can() {
         notifies: &[],
     };
     let second =
-        sender::build(&message, &rekey_sa_keys(&new_material), &signer, WHOLE).expect("a message");
+        sender::build(&message, &rekey_sa_keys(&new_material), &signer, None).expect("a message");
 
     for (leaf, (now, receiver)) in &mut members {
         if evicted.contains(leaf) {

@@ -289,7 +289,8 @@ fn fragments_make_the_same_message_in_any_order() {
     };
     let keys = rekey_sa_keys(&grants::rekey_material());
     let cut = |message_id| {
-        gikev2::rekey::sender::build(&message(message_id), &keys, &signer, 600).expect("fragments")
+        gikev2::rekey::sender::build(&message(message_id), &keys, &signer, Some(600))
+            .expect("fragments")
     };
     let mut datagrams = cut(5);
     assert!(datagrams.len() > 2);

@@ -75,7 +75,7 @@ fn a_new_rekey_sa_takes_over_and_the_old_one_retires() {
         notifies: &[],
     };
     let datagrams =
-        gikev2::rekey::sender::build(&over_new, &rekey_sa_keys(&material), &signer, WHOLE)
+        gikev2::rekey::sender::build(&over_new, &rekey_sa_keys(&material), &signer, None)
             .expect("a message");
     accepted(&mut receiver, late, &datagrams);
     receiver.handle_timeout(late + Duration::from_secs(120));

@@ -17,7 +17,7 @@ use crate::state::key_tree::TreeUpdate;
 use crate::state::spi::{DataSpi, RekeySaSpi};
 
 /// First octet of an encoded command.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// Names a command. Proposing it again under the same name changes nothing and gives the same outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,6 +133,8 @@ pub struct Register {
     pub acknowledges: bool,
     /// Key of its acknowledgements.
     pub acknowledgement_key: SecretBytes,
+    /// Whether the member can take IKE fragments (RFC 7383).
+    pub fragmentation: bool,
     /// Octets to make the keys of its path in the key tree from.
     pub tree_entropy: SecretBytes,
     /// Name of the key server that answers the member.
@@ -292,4 +294,11 @@ pub struct RekeyDatagrams {
     pub message_id: u32,
     /// The datagrams, without non-ESP marker.
     pub datagrams: Vec<Vec<u8>>,
+}
+
+impl RekeyDatagrams {
+    /// Whether they are the fragments of one message (RFC 9838 §2.4.1.2).
+    pub fn is_cut(&self) -> bool {
+        self.datagrams.len() > 1
+    }
 }

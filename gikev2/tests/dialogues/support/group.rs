@@ -92,7 +92,7 @@ pub(crate) fn worked_example(
         &message,
         &rekey_sa_keys(&grants::rekey_material()),
         signer,
-        fragment_size,
+        Some(fragment_size),
     )
     .expect("a message")
 }
@@ -117,7 +117,7 @@ pub(crate) fn build(
         &message,
         &rekey_sa_keys(&grants::rekey_material()),
         signer,
-        WHOLE,
+        None,
     )
     .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(datagrams.len(), 1);

@@ -179,7 +179,7 @@ impl Group {
             deletes: &extra.deletes,
             notifies: &[],
         };
-        build(&message, &carrier_keys, &self.signer, FRAGMENT_SIZE).expect("a valid message")
+        build(&message, &carrier_keys, &self.signer, Some(FRAGMENT_SIZE)).expect("a valid message")
     }
 
     fn rekey_spi(&self) -> RekeySpi {

@@ -139,6 +139,7 @@ impl KeyServer {
             remote: request.remote,
             acknowledges: request.acknowledges,
             acknowledgement_key: SecretBytes::from(&request.acknowledgement_key),
+            fragmentation: request.fragmentation,
             tree_entropy: SecretBytes::random(JOIN_ENTROPY_OCTETS, entropy),
             key_server: self.own.name.clone(),
         };

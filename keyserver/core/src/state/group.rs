@@ -11,7 +11,7 @@ use super::rekey_sa::{RekeySa, SentRekey, SentRekeys};
 use super::sender_id::SenderIds;
 use super::signing_key::SigningKey;
 use super::traffic_key::Associations;
-use crate::command::{Register, Rekey, RekeyReason, SetSigningKey};
+use crate::command::{Register, Rekey, RekeyDatagrams, RekeyReason, SetSigningKey};
 use crate::log_time::LogTime;
 use crate::outcome::{Outcome, Refused};
 
@@ -189,6 +189,7 @@ impl Group {
             remote: request.remote,
             acknowledges: request.acknowledges,
             acknowledgement_key: request.acknowledgement_key.clone(),
+            fragmentation: request.fragmentation,
             sender_ids,
             registered_at: moment.time,
             registered_unix_ms: moment.unix_ms,
@@ -256,6 +257,11 @@ impl Group {
         }
         if rekey.reason == RekeyReason::Epoch && rekey.rekey_sa.is_none() {
             return inconsistent;
+        }
+        // Somebody who cannot take fragments came between plan and commit.
+        let cut = rekey.message.as_ref().is_some_and(RekeyDatagrams::is_cut);
+        if cut && self.members.iter().any(|member| !member.fragmentation) {
+            return Err(Outcome::Superseded);
         }
         let starts = |key: &crate::command::NewTrafficKey| {
             let known = rekey

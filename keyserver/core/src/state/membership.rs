@@ -28,6 +28,8 @@ pub struct Member {
     pub acknowledges: bool,
     /// Key of its acknowledgements.
     pub acknowledgement_key: SecretBytes,
+    /// Whether it negotiated IKE fragmentation (RFC 7383).
+    pub fragmentation: bool,
     /// Its Sender-IDs; empty when it only receives.
     pub sender_ids: Vec<u32>,
     /// When it registered.

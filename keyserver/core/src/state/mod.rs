@@ -26,7 +26,7 @@ use crate::log_time::LogTime;
 use crate::outcome::{Outcome, Refused};
 
 /// First octet of an encoded state.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// Longest step a command may move replicated time forward, in milliseconds: 30 days. A longer silence only makes
 /// time late, never early.

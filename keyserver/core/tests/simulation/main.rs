@@ -3,6 +3,7 @@
 mod deliveries;
 mod eviction;
 mod fail_over;
+mod fragments;
 mod joining;
 mod on_the_wire;
 mod policy_change;

@@ -336,6 +336,7 @@ fn a_full_tree_refuses_until_the_places_of_those_that_left_are_free_again() {
             remote: address,
             acknowledges: true,
             acknowledgement_key: SecretBytes::new(vec![0; 32]),
+            fragmentation: true,
             tree_entropy: SecretBytes::random(224, &mut world.entropy),
             key_server: String::new(),
         }));

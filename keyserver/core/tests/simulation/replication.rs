@@ -124,15 +124,17 @@ fn a_damaged_or_foreign_snapshot_is_refused() {
         .snapshot()
         .expect("a snapshot");
     assert!(matches!(State::decode(&[]), Err(CodecError::Empty)));
-    let mut newer = snapshot.clone();
-    newer[0] = 2;
-    assert!(matches!(
-        State::decode(&newer),
-        Err(CodecError::Version {
-            expected: 1,
-            found: 2
-        })
-    ));
+    let ours = snapshot[0];
+    for other in [ours - 1, ours + 1] {
+        let mut foreign = snapshot.clone();
+        foreign[0] = other;
+        match State::decode(&foreign) {
+            Err(CodecError::Version { expected, found }) => {
+                assert_eq!((expected, found), (ours, other));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
     assert!(State::decode(&snapshot[..snapshot.len() - 1]).is_err());
     let mut longer = snapshot;
     longer.push(0);

@@ -51,6 +51,7 @@ impl Fixture {
                 remote: address,
                 acknowledges,
                 acknowledgement_key: SecretBytes::new(vec![low; 32]),
+                fragmentation: true,
                 tree_entropy: SecretBytes::new(vec![low; JOIN_ENTROPY_OCTETS]),
                 key_server: String::new(),
             })));

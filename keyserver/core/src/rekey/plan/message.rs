@@ -120,7 +120,7 @@ pub(super) fn build(
         keys.rekey = Some(((*spi).into(), new_key));
     }
     let datagrams = seal(
-        planner,
+        fragment_size(planner, group),
         carrier,
         signing_key,
         &deletes,
@@ -135,8 +135,18 @@ pub(super) fn build(
     })
 }
 
+/// A message is cut only when everybody who is to read it negotiated that; otherwise it is one datagram, which IP
+/// may have to cut (RFC 9838 §2.4.1.2).
+fn fragment_size(planner: &Planner<'_>, group: &Group) -> Option<usize> {
+    group
+        .members
+        .iter()
+        .all(|member| member.fragmentation)
+        .then_some(planner.fragment_size)
+}
+
 fn seal(
-    planner: &Planner<'_>,
+    fragment_size: Option<usize>,
     carrier: &RekeySa,
     signing_key: &crate::state::signing_key::SigningKey,
     deletes: &[Delete],
@@ -162,7 +172,7 @@ fn seal(
         &message,
         &carrier_keys,
         signer.as_ref(),
-        planner.fragment_size,
+        fragment_size,
     )?)
 }
 

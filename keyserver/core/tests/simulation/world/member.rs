@@ -35,6 +35,8 @@ pub(crate) struct Member {
     pub(crate) address: SocketAddr,
     pub(crate) sender: bool,
     pub(crate) acknowledges: bool,
+    /// Whether it negotiates IKE fragmentation.
+    pub(crate) fragmentation: bool,
     pub(crate) capabilities: Vec<Proposal>,
     pub(crate) online: bool,
     pub(crate) initiator: Option<Initiator>,
@@ -75,6 +77,7 @@ impl Member {
             address: SocketAddr::from(([10, 1 + high, low, 2], 848)),
             sender: true,
             acknowledges: true,
+            fragmentation: true,
             capabilities: Vec::new(),
             online: true,
             initiator: None,
@@ -104,12 +107,13 @@ impl Member {
             sender_ids: self.sender.then_some(1),
             acknowledges: self.acknowledges,
         };
-        let config = initiator::Config::new(
+        let mut config = initiator::Config::new(
             self.identity.clone(),
             Credentials::PreSharedKey(shared_key()),
             vec![IdentityPattern::new(IdType::FQDN, "*.keyserver.getvpn")],
             Purpose::Registration(parameters),
         );
+        config.fragmentation = self.fragmentation;
         self.refusal = None;
         self.ike_sa_closed = false;
         self.initiator = Some(Initiator::new(config, self.address, remote, now, entropy));
