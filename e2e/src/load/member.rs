@@ -272,13 +272,17 @@ impl Member {
             match event {
                 Event::Registered(registration) => self.install(now, *registration),
                 Event::Refused(refusal) => self.give_up(format!("refused: {refusal:?}")),
+                Event::Unusable(rule) => self.give_up(format!("unusable policy: {rule}")),
                 Event::Failed(error) if self.receiver.is_none() => self.give_up(error.to_string()),
                 // What was registered stays in force without the IKE SA (RFC 9838 §2.3.3).
                 Event::Failed(_) | Event::Deleted => {
                     self.flush(false);
                     self.initiator = None;
                 }
-                Event::Authenticated { .. } | Event::Left => {}
+                Event::Authenticated { .. }
+                | Event::Rekeyed(_)
+                | Event::RekeyUnusable(_)
+                | Event::Left => {}
             }
         }
     }

@@ -147,9 +147,9 @@ impl KeySchedule {
         }
     }
 
-    /// SK_ei and SK_er in force now, each with its salt, for a dissector. Absent from release builds.
+    /// SK_d, SK_ei and SK_er in force now, the latter with their salts, for a dissector. Absent from release builds.
     #[cfg(debug_assertions)]
-    pub(crate) fn dissection(&self) -> [Secret; 2] {
+    pub(crate) fn dissection(&self) -> [Secret; 3] {
         self.keys.dissection()
     }
 

@@ -97,6 +97,7 @@ impl Initiator {
             schedule,
             peer,
             identity,
+            registered: false,
         });
         match &self.config.purpose {
             Purpose::ChildlessAuthentication => {
@@ -107,7 +108,7 @@ impl Initiator {
             }
             Purpose::Registration(parameters) => {
                 let parameters = parameters.clone();
-                self.conclude_registration(secured, &parameters, answer);
+                self.conclude_registration(turn, secured, &parameters, answer);
             }
         }
     }
@@ -115,7 +116,8 @@ impl Initiator {
     /// Turns an authenticated answer into its event.
     pub(super) fn conclude_registration(
         &mut self,
-        secured: Box<Secured>,
+        turn: &mut Turn<'_>,
+        mut secured: Box<Secured>,
         parameters: &RegistrationParameters,
         answer: Payloads,
     ) {
@@ -130,13 +132,21 @@ impl Initiator {
         let terms = Terms {
             schedule: &secured.schedule,
             peer: &secured.identity,
+            private: secured.peer.private(),
             parameters,
         };
         match unwrap_registration(&terms, answer) {
             Ok(registration) => {
+                secured.registered = true;
                 self.state = State::Established(secured, Pending::Nothing);
                 self.events
                     .push_back(Event::Registered(Box::new(registration)));
+            }
+            Err(InitiatorError::Keys(rule)) => {
+                secured.registered = false;
+                self.state = State::Established(secured, Pending::Nothing);
+                self.leave(turn.now, &parameters.group, true, turn.entropy);
+                self.events.push_back(Event::Unusable(rule));
             }
             Err(error) => self.fail(error),
         }

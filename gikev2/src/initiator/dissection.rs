@@ -13,6 +13,8 @@ pub struct DissectorKeys {
     pub initiator_spi: IkeSpi,
     /// SPIr.
     pub responder_spi: IkeSpi,
+    /// SK_d, from which GSK_w follows (RFC 9838 §3.1.1).
+    pub derivation: Secret,
     /// SK_ei, with its salt.
     pub initiator_encryption: Secret,
     /// SK_er, with its salt.
@@ -27,10 +29,11 @@ impl Initiator {
             State::Established(secured, _) => &secured.schedule,
             State::Opening(_) | State::Closed => return None,
         };
-        let [initiator_encryption, responder_encryption] = schedule.dissection();
+        let [derivation, initiator_encryption, responder_encryption] = schedule.dissection();
         Some(DissectorKeys {
             initiator_spi: self.initiator_spi,
             responder_spi: self.responder_spi,
+            derivation,
             initiator_encryption,
             responder_encryption,
         })

@@ -15,13 +15,13 @@ use crate::wire::{
 };
 
 use super::authentication::registration_payloads;
+use super::inband;
 use super::state::{Pending, Secured, State};
 use super::{Event, Initiator, InitiatorError, RegistrationParameters, Turn};
 
 /// Our last answer, for repetitions of its request.
 pub(super) struct Answered {
     message_id: u32,
-    request: [u8; 32],
     datagrams: Vec<Vec<u8>>,
 }
 
@@ -156,14 +156,15 @@ impl Initiator {
             return;
         }
         let header = message.header;
-        let (schedule, fragmentation) = match &self.state {
+        let (schedule, peer) = match &self.state {
             State::Intermediate(keyed, _) | State::Authenticating(keyed) => {
-                (&keyed.schedule, keyed.peer.fragmentation)
+                (&keyed.schedule, &keyed.peer)
             }
-            State::Established(secured, _) => (&secured.schedule, secured.peer.fragmentation),
+            State::Established(secured, _) => (&secured.schedule, &secured.peer),
             State::Opening(_) | State::Closed => return,
         };
-        if matches!(message.protected, Some(Protected::Fragment(_))) && !fragmentation {
+        let private = peer.private();
+        if matches!(message.protected, Some(Protected::Fragment(_))) && !peer.fragmentation {
             return;
         }
         let Opened::Complete(chain, flags) = schedule.open(turn.now, message, &mut self.reassembly)
@@ -171,7 +172,7 @@ impl Initiator {
             return;
         };
         self.outstanding = None;
-        let answer = match chain.parse().and_then(Payloads::sort) {
+        let answer = match chain.parse_from(private).and_then(Payloads::sort) {
             Ok(answer) => answer,
             Err(error) => return self.fail(InitiatorError::Malformed(error)),
         };
@@ -190,9 +191,10 @@ impl Initiator {
                 self.handle_authentication_answer(turn, keyed, header.message_id, answer);
             }
             State::Established(secured, Pending::Register(parameters)) => {
-                self.conclude_registration(secured, &parameters, answer);
+                self.conclude_registration(turn, secured, &parameters, answer);
             }
-            State::Established(secured, Pending::Leave) => {
+            State::Established(mut secured, Pending::Leave) => {
+                secured.registered = false;
                 self.state = State::Established(secured, Pending::Nothing);
                 self.events.push_back(Event::Left);
             }
@@ -204,7 +206,7 @@ impl Initiator {
         }
     }
 
-    /// Takes in a request of the key server: liveness or Delete.
+    /// Takes in a request of the key server: liveness, Delete, or an inband rekey.
     pub(super) fn handle_request(
         &mut self,
         turn: &mut Turn<'_>,
@@ -215,10 +217,9 @@ impl Initiator {
         match self.window.position(header.message_id) {
             Position::Outside => return,
             Position::Repeated => {
-                let request = sha256(&[octets]);
                 if let Some(answered) = &self.answered
                     && answered.message_id == header.message_id
-                    && answered.request == request
+                    && self.last_request == sha256(&[octets])
                     && protect::asks_for_answer(message)
                 {
                     let datagrams = answered.datagrams.clone();
@@ -228,25 +229,47 @@ impl Initiator {
             }
             Position::Next => {}
         }
-        let allowed = [ExchangeType::INFORMATIONAL, ExchangeType::CREATE_CHILD_SA];
         let State::Established(secured, _) = &self.state else {
             return;
         };
-        // What a key server asks here is short; a fragmented request is none of ours.
-        if !allowed.contains(&header.exchange)
-            || !matches!(message.protected, Some(Protected::Whole(_)))
-        {
+        let whole = matches!(message.protected, Some(Protected::Whole(_)));
+        let allowed = match header.exchange {
+            // These are short; a fragmented one is none of ours.
+            ExchangeType::INFORMATIONAL | ExchangeType::CREATE_CHILD_SA => whole,
+            ExchangeType::GSA_INBAND_REKEY => {
+                secured.registered && (whole || secured.peer.fragmentation)
+            }
+            _ => false,
+        };
+        if !allowed {
             return;
         }
-        let Opened::Complete(chain, _) =
-            secured
-                .schedule
-                .open(turn.now, message, &mut self.reassembly)
-        else {
+        let opened = secured
+            .schedule
+            .open(turn.now, message, &mut self.request_reassembly);
+        if matches!(opened, Opened::Complete(..) | Opened::Incomplete)
+            && protect::asks_for_answer(message)
+        {
+            self.last_request = sha256(&[octets]);
+        }
+        let Opened::Complete(chain, _) = opened else {
             return;
         };
         self.window.advance();
-        let request = chain.parse().and_then(Payloads::sort);
+        let request = chain
+            .parse_from(secured.peer.private())
+            .and_then(Payloads::sort);
+        let request = match request {
+            Ok(request) if header.exchange == ExchangeType::GSA_INBAND_REKEY => {
+                let event = match inband::read(&secured.schedule, header.message_id, request) {
+                    Ok(rekey) => Event::Rekeyed(Box::new(rekey)),
+                    Err(rule) => Event::RekeyUnusable(rule),
+                };
+                self.send_answer(header.exchange, header.message_id, &[]);
+                return self.events.push_back(event);
+            }
+            other => other,
+        };
         let deleted = request
             .as_ref()
             .is_ok_and(|request| request.deletes.contains(&Delete::IkeSa));
@@ -264,24 +287,13 @@ impl Initiator {
             }
             Ok(_) => Vec::new(),
         };
-        self.send_answer(
-            header.exchange,
-            header.message_id,
-            sha256(&[octets]),
-            &answer,
-        );
+        self.send_answer(header.exchange, header.message_id, &answer);
         if deleted {
             self.close(Event::Deleted);
         }
     }
 
-    fn send_answer(
-        &mut self,
-        exchange: ExchangeType,
-        message_id: u32,
-        request: [u8; 32],
-        payloads: &[Payload],
-    ) {
+    fn send_answer(&mut self, exchange: ExchangeType, message_id: u32, payloads: &[Payload]) {
         let header = self.header(exchange, true, message_id);
         let State::Established(secured, _) = &mut self.state else {
             return;
@@ -294,7 +306,6 @@ impl Initiator {
         };
         self.answered = Some(Answered {
             message_id,
-            request,
             datagrams: datagrams.clone(),
         });
         self.transmit(datagrams);

@@ -1,8 +1,10 @@
 //! What the initiator tells its owner.
 
 use super::error::InitiatorError;
+use super::inband::InbandRekey;
 use crate::Secret;
 use crate::keys::tree::WorkingKeyPath;
+use crate::wire::private::PrivateUse;
 use crate::wire::{GroupSecurityAssociation, Identification, RekeySpi, Spi};
 
 pub use crate::responder::Refusal;
@@ -14,6 +16,14 @@ pub enum Event {
     Registered(Box<Registration>),
     /// The key server proved itself and refused the registration. The IKE SA is still up.
     Refused(Refusal),
+    /// The key server admitted us with policy and keys that cannot be used; names the rule they break. It is being
+    /// told so with GSA_REGISTRATION and NO_PROPOSAL_CHOSEN (RFC 9838 §2.3.2), and [`Event::Left`] follows when it
+    /// has heard. The IKE SA is still up.
+    Unusable(&'static str),
+    /// The key server sent new keys or deletions over the IKE SA (GSA_INBAND_REKEY); it has our confirmation. Apply them.
+    Rekeyed(Box<InbandRekey>),
+    /// The key server sent such a rekey that cannot be used; names the rule it breaks. Register again.
+    RekeyUnusable(&'static str),
     /// Childless IKE_AUTH succeeded.
     Authenticated {
         /// The peer's proven identity.
@@ -46,6 +56,8 @@ pub struct Registration {
     pub sender_ids: Vec<u32>,
     /// Identifier to put in acknowledgements, when the key server wants them.
     pub registration_id: Option<u64>,
+    /// What private-use numbers in the rekeys of this group mean.
+    pub private: PrivateUse,
     /// Key of acknowledgements.
     pub acknowledgement_key: Secret,
     /// The key server's proven identity.

@@ -10,6 +10,7 @@ mod dissection;
 mod error;
 mod established;
 mod event;
+mod inband;
 mod opening;
 mod registration;
 mod state;
@@ -23,6 +24,7 @@ pub use config::{Config, Purpose, RegistrationParameters};
 pub use dissection::DissectorKeys;
 pub use error::InitiatorError;
 pub use event::{Event, Refusal, Registration};
+pub use inband::InbandRekey;
 
 use crate::exchange::datagram::{with_marker, without_marker};
 use crate::exchange::key_schedule::{KeySchedule, Role};
@@ -48,7 +50,11 @@ pub struct Initiator {
     own_requests: SendCounter,
     window: ReceiveWindow,
     answered: Option<Answered>,
+    /// The datagram by which repetitions of the key server's last request are recognised.
+    last_request: [u8; 32],
+    /// Fragments of an answer, and of a request of the key server: both may be on their way at once.
     reassembly: Reassembly,
+    request_reassembly: Reassembly,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
 }
@@ -87,7 +93,9 @@ impl Initiator {
             own_requests: SendCounter::default(),
             window: ReceiveWindow::default(),
             answered: None,
+            last_request: [0; 32],
             reassembly: Reassembly::default(),
+            request_reassembly: Reassembly::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         };
@@ -153,6 +161,7 @@ impl Initiator {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.reassembly.handle_timeout(now);
+        self.request_reassembly.handle_timeout(now);
         let Some(sent) = &mut self.outstanding else {
             return;
         };
@@ -192,11 +201,11 @@ impl Initiator {
             .outstanding
             .as_ref()
             .map(|sent| (sent.outstanding.deadline(), "retransmission"));
-        let reassembly = self
-            .reassembly
-            .deadline()
+        let reassembly = [&self.reassembly, &self.request_reassembly]
+            .into_iter()
+            .filter_map(Reassembly::deadline)
             .map(|deadline| (deadline, "reassembly"));
-        [repetition, reassembly].into_iter().flatten().min()
+        repetition.into_iter().chain(reassembly).min()
     }
 
     /// Whether nothing more will happen: drop it once its events and datagrams are taken.
@@ -233,6 +242,7 @@ impl Initiator {
         self.state = State::Closed;
         self.outstanding = None;
         self.reassembly.clear();
+        self.request_reassembly.clear();
         self.events.push_back(last);
     }
 

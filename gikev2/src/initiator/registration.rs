@@ -5,8 +5,9 @@ use crate::Secret;
 use crate::exchange::download;
 use crate::exchange::key_schedule::KeySchedule;
 use crate::exchange::payloads::Payloads;
-use crate::exchange::policy;
+use crate::exchange::policy::{self, Carrier};
 use crate::keys::tree::WorkingKeyPath;
+use crate::wire::private::PrivateUse;
 use crate::wire::{GroupSecurityAssociation, Identification, KeyDownload, NotifyType, RekeySpi};
 
 use super::{InitiatorError, Registration, RegistrationParameters};
@@ -20,6 +21,8 @@ pub(super) struct Terms<'a> {
     pub(super) schedule: &'a KeySchedule,
     /// The key server's identity.
     pub(super) peer: &'a Identification,
+    /// What its private-use numbers mean.
+    pub(super) private: PrivateUse,
     /// What was asked for.
     pub(super) parameters: &'a RegistrationParameters,
 }
@@ -31,12 +34,13 @@ pub(super) fn unwrap_registration(
 ) -> Result<Registration, InitiatorError> {
     let registration_id = answer
         .notify(NotifyType::GETVPN_REGISTRATION_ID)
+        .filter(|_| terms.private == PrivateUse::Ours)
         .and_then(|notify| notify.data_u64());
     let gsa = answer.policy.ok_or(InitiatorError::PayloadSet("no GSA"))?;
     let download = answer
         .key_download
         .ok_or(InitiatorError::PayloadSet("no KD"))?;
-    policy::check(&gsa, true).map_err(InitiatorError::Keys)?;
+    policy::check(&gsa, &answer.notifies, Carrier::Registration).map_err(InitiatorError::Keys)?;
     let underivable = |_| InitiatorError::Keys("keys cannot be derived");
     let default_key = terms.schedule.key_wrap_key().map_err(underivable)?;
     let data = download::data_keys(&gsa, &download, &default_key).map_err(InitiatorError::Keys)?;
@@ -55,13 +59,14 @@ pub(super) fn unwrap_registration(
         auth_key,
         sender_ids,
         registration_id,
+        private: terms.private,
         acknowledgement_key: terms.schedule.acknowledgement_key().map_err(underivable)?,
         peer: terms.peer.clone(),
     })
 }
 
 /// The Rekey SA's keying material and the key path that led to it.
-fn rekey_key(
+pub(super) fn rekey_key(
     gsa: &GroupSecurityAssociation,
     download: &KeyDownload,
     default_key: &Secret,

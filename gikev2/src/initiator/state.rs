@@ -3,6 +3,7 @@
 use crate::crypto::key_exchange::PendingKeyExchange;
 use crate::exchange::authentication::Transcript;
 use crate::exchange::key_schedule::KeySchedule;
+use crate::wire::private::PrivateUse;
 use crate::wire::{HashAlgorithmId, Proposal};
 
 use super::{InitiatorError, RegistrationParameters};
@@ -52,6 +53,8 @@ pub(super) struct Secured {
     pub(super) peer: Peer,
     /// Its identity.
     pub(super) identity: crate::wire::Identification,
+    /// Whether we are in a group by a registration over this IKE SA.
+    pub(super) registered: bool,
 }
 
 /// What IKE_SA_INIT told us about the key server.
@@ -64,6 +67,13 @@ pub(super) struct Peer {
     pub(super) childless: bool,
     /// Hashes of signatures it can verify.
     pub(super) hashes: Vec<HashAlgorithmId>,
+}
+
+impl Peer {
+    /// What its private-use numbers mean.
+    pub(super) fn private(&self) -> PrivateUse {
+        PrivateUse::of_peer(self.ours)
+    }
 }
 
 /// The request that is on its way in an IKE SA that is up.

@@ -98,11 +98,15 @@ impl IkeSaKeys {
             .map_err(|_| DerivationError)
     }
 
-    /// SK_ei and SK_er, each with its salt, for a dissector. Release builds neither have this nor keep the octets.
+    /// SK_d, and SK_ei and SK_er each with its salt, for a dissector. Release builds neither have this nor keep the octets.
     #[cfg(debug_assertions)]
-    pub(crate) fn dissection(&self) -> [Secret; 2] {
+    pub(crate) fn dissection(&self) -> [Secret; 3] {
         let [initiator, responder] = &self.dissection;
-        [initiator.duplicate(), responder.duplicate()]
+        [
+            self.derivation.duplicate(),
+            initiator.duplicate(),
+            responder.duplicate(),
+        ]
     }
 
     fn expand(

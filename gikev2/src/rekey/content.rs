@@ -6,10 +6,11 @@ use crate::Secret;
 use crate::crypto::public_key::PublicKey;
 use crate::exchange::download;
 use crate::exchange::payloads::Payloads;
-use crate::exchange::policy;
-use crate::initiator::Registration;
+use crate::exchange::policy::{self, Carrier};
+use crate::initiator::{InbandRekey, Registration};
 use crate::keys::tree::WorkingKeyPath;
 use crate::wire::payload::Chain;
+use crate::wire::private::PrivateUse;
 use crate::wire::{
     Delete, GroupControllerAuthenticationId, GroupSecurityAssociation, KeyDownload, Notify,
     RekeySaPolicy, RekeySpi, Spi, TransformType,
@@ -76,6 +77,34 @@ pub(super) fn registered_rekey_sa(
     )))
 }
 
+/// The Rekey SA of a GSA_INBAND_REKEY, if it has one. Who signs its messages, and how, stays as it is with `current`:
+/// neither GCAUTH nor AUTH_KEY has a place there (RFC 9838 §5).
+pub(super) fn inband_rekey_sa(
+    now: Instant,
+    current: Option<&RekeySa>,
+    rekey: &InbandRekey,
+) -> Result<Option<RekeySa>, RekeyError> {
+    let policy = rekey.gsa.as_ref().and_then(GroupSecurityAssociation::rekey);
+    let (Some(policy), Some((_, material))) = (policy, &rekey.rekey) else {
+        return Ok(None);
+    };
+    let current = current.ok_or(RekeyError::Setup("nothing tells who signs rekeys"))?;
+    if current.spi == policy.spi {
+        return Err(RekeyError::Setup(
+            "the new Rekey SA has the SPI of the old one",
+        ));
+    }
+    let keys = download::rekey_keys(policy, material).map_err(RekeyError::Setup)?;
+    Ok(Some(RekeySa::new(
+        policy.spi,
+        keys,
+        current.algorithm_identifier.clone(),
+        current.auth_key.clone(),
+        0,
+        expiry(now, policy).unwrap_or(now + LONGEST_LIFE),
+    )))
+}
+
 /// The public key in an AUTH_KEY, if the algorithm can be used with it.
 fn fitting_key(auth_key: &[u8], algorithm_identifier: &[u8]) -> Option<PublicKey> {
     PublicKey::from_spki(auth_key)
@@ -94,9 +123,10 @@ pub(super) fn read(
     sa: &RekeySa,
     path: &WorkingKeyPath,
     chain: &Chain,
+    private: PrivateUse,
 ) -> Result<Content, RekeyError> {
     let payloads = chain
-        .parse()
+        .parse_from(private)
         .and_then(Payloads::sort)
         .map_err(RekeyError::Malformed)?;
     let (deletes, deleted_rekey_sas) = read_deletes(&payloads.deletes);
@@ -116,7 +146,7 @@ pub(super) fn read(
         (None, None) => return Err(RekeyError::Content("neither policy nor deletion")),
         _ => return Err(RekeyError::Content("policy and keys must come together")),
     };
-    check_rules(sa, &gsa, &keys)?;
+    check_rules(sa, &gsa, &content.notifies, &keys)?;
     let default_key = sa.keys.key_wrap();
     content.data = download::data_keys(&gsa, &keys, default_key).map_err(RekeyError::Content)?;
     if let Some(auth_key) = keys.member().and_then(|bag| bag.auth_key.as_deref()) {
@@ -155,9 +185,10 @@ pub(super) fn read(
 fn check_rules(
     sa: &RekeySa,
     gsa: &GroupSecurityAssociation,
+    notifies: &[Notify],
     keys: &KeyDownload,
 ) -> Result<(), RekeyError> {
-    policy::check(gsa, false).map_err(RekeyError::Content)?;
+    policy::check(gsa, notifies, Carrier::Rekey).map_err(RekeyError::Content)?;
     if keys.member().is_some_and(|bag| !bag.sender_ids.is_empty()) {
         return Err(RekeyError::Content("GM_SENDER_ID is only for registration"));
     }
@@ -190,7 +221,7 @@ fn check_rules(
 }
 
 /// Sums up the Delete payloads. The Delete of an IKE SA has no meaning here and is ignored.
-fn read_deletes(payloads: &[Delete]) -> (Deletes, Vec<RekeySpi>) {
+pub(crate) fn read_deletes(payloads: &[Delete]) -> (Deletes, Vec<RekeySpi>) {
     let mut deletes = Deletes::default();
     let mut rekey_sas = Vec::new();
     for delete in payloads {

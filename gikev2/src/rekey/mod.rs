@@ -6,7 +6,7 @@
 //! * [`key_tree`] is the key server's logical key hierarchy (RFC 9838 §3.2, Appendix A).
 
 pub mod acknowledgement;
-mod content;
+pub(crate) mod content;
 mod error;
 pub mod key_tree;
 pub mod receiver;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::Secret;
-use crate::initiator::Registration;
+use crate::initiator::{InbandRekey, Registration};
 use crate::keys::tree::WorkingKeyPath;
+use crate::wire::private::PrivateUse;
 use crate::wire::{ExchangeType, GroupSecurityAssociation, Header, Message, Notify, RekeySpi, Spi};
 
 use super::acknowledgement;
@@ -32,6 +33,8 @@ pub struct Receiver {
     announced: BTreeSet<RekeySpi>,
     /// DTD as last announced.
     deactivation_delay: Duration,
+    /// What the key server's private-use numbers mean.
+    private: PrivateUse,
 }
 
 /// What a datagram was.
@@ -112,6 +115,7 @@ impl Receiver {
             acknowledgement: None,
             announced: BTreeSet::new(),
             deactivation_delay: Duration::ZERO,
+            private: registration.private,
         };
         receiver.adopt(now, sa, registration);
         Ok(Some(receiver))
@@ -134,11 +138,35 @@ impl Receiver {
         Ok(())
     }
 
+    /// Takes over the Rekey SA part of a GSA_INBAND_REKEY, which the IKE SA has authenticated: a new Rekey SA, whose
+    /// messages the same AUTH_KEY verifies, and deletions. Answers the new Rekey SA.
+    ///
+    /// # Errors
+    ///
+    /// [`RekeyError::Setup`]; the receiver is unchanged.
+    pub fn handle_inband(
+        &mut self,
+        now: Instant,
+        rekey: &InbandRekey,
+    ) -> Result<Option<RekeySpi>, RekeyError> {
+        let new = content::inband_rekey_sa(now, self.sas.last(), rekey)?;
+        if let Some(gsa) = &rekey.gsa {
+            self.note_announcements(gsa);
+        }
+        let spi = new.as_ref().map(|sa| sa.spi);
+        if let Some(new) = new {
+            self.install(now, new);
+        }
+        self.retire(now, &rekey.deletes, &rekey.deleted_rekey_sas);
+        Ok(spi)
+    }
+
     fn adopt(&mut self, now: Instant, mut sa: RekeySa, registration: &mut Registration) {
         if let Some(index) = self.sas.iter().position(|known| known.spi == sa.spi) {
             let known = self.sas.remove(index);
             sa.continue_from(known);
         }
+        self.private = registration.private;
         self.note_announcements(&registration.gsa);
         self.working_key_path = std::mem::take(&mut registration.working_key_path);
         self.acknowledgement = registration.registration_id.map(|registration_id| {
@@ -247,7 +275,13 @@ impl Receiver {
             deletes,
             deleted_rekey_sas,
             notifies,
-        } = content::read(now, sa, &self.working_key_path, &authentic.chain)?;
+        } = content::read(
+            now,
+            sa,
+            &self.working_key_path,
+            &authentic.chain,
+            self.private,
+        )?;
 
         if let Some(gsa) = &gsa {
             self.note_announcements(gsa);
@@ -264,11 +298,7 @@ impl Receiver {
         if let Some(new) = new_rekey_sa {
             self.install(now, new);
         }
-        for sa in &mut self.sas {
-            if deletes.excluded || deleted_rekey_sas.contains(&sa.spi) {
-                sa.retires = Some(now);
-            }
-        }
+        self.retire(now, &deletes, &deleted_rekey_sas);
         let acknowledgement = self.acknowledge(spi, message_id);
         Ok(Received::Accepted(Box::new(Accepted {
             spi,
@@ -280,6 +310,15 @@ impl Receiver {
             notifies,
             acknowledgement,
         })))
+    }
+
+    /// Deleted Rekey SAs take no new messages.
+    fn retire(&mut self, now: Instant, deletes: &Deletes, named: &[RekeySpi]) {
+        for sa in &mut self.sas {
+            if deletes.excluded || named.contains(&sa.spi) {
+                sa.retires = Some(now);
+            }
+        }
     }
 
     fn acknowledge(&self, spi: RekeySpi, message_id: u32) -> Option<Vec<u8>> {

@@ -19,6 +19,8 @@ pub struct Config {
     pub key_exchanges: Vec<KeyExchangeChoice>,
     /// Whether a stock IKEv2 peer may authenticate by childless IKE_AUTH (RFC 6023), without a key wrap algorithm.
     pub childless: bool,
+    /// Whether to answer a member that announces our private extensions ([`crate::wire::private`]) with ours.
+    pub private_extensions: bool,
     /// Most octets of one IKE message when the peer can take fragments (RFC 7383). Excludes IP and UDP headers.
     pub fragment_size: usize,
     /// Caps and times.
@@ -36,6 +38,7 @@ impl Config {
             certificate: None,
             key_exchanges: KeyExchangeChoice::PREFERENCE.to_vec(),
             childless: true,
+            private_extensions: true,
             fragment_size: crate::exchange::protect::DEFAULT_FRAGMENT_SIZE,
             limits: Limits::default(),
             retransmission: RetransmissionPolicy::default(),

@@ -61,6 +61,13 @@ pub enum Event {
         /// Where it speaks from.
         remote: SocketAddr,
     },
+    /// The member has confirmed the last [`super::Responder::rekey_inband`].
+    InbandRekeyed {
+        /// Its IKE SA.
+        ike_sa: IkeSaHandle,
+        /// Who it is.
+        identity: Identification,
+    },
     /// An authenticated IKE SA is gone: deleted by either side, or given up.
     Closed {
         /// Which one.

@@ -93,6 +93,13 @@ struct Answered {
     repeated: Option<Instant>,
 }
 
+/// A request of our own: one at a time (RFC 7296 §2.3).
+pub(super) struct Asked {
+    pub(super) exchange: ExchangeType,
+    pub(super) message_id: u32,
+    pub(super) outstanding: Outstanding,
+}
+
 /// Shortest pause between two repetitions of an answer.
 const REPETITION_PAUSE: Duration = Duration::from_millis(100);
 
@@ -115,7 +122,10 @@ pub(super) struct IkeSa {
     pub(super) window: ReceiveWindow,
     pub(super) reassembly: Reassembly,
     pub(super) own_requests: SendCounter,
-    pub(super) outstanding: Option<(u32, Outstanding)>,
+    /// Our own request that waits for its answer.
+    pub(super) asked: Option<Asked>,
+    /// The IKE SA is to be deleted as soon as that answer is here.
+    pub(super) close_when_answered: bool,
     /// When the present state ends.
     pub(super) deadline: Instant,
     /// The timer as entered in the responder's queue.
@@ -176,7 +186,8 @@ impl IkeSa {
             window: ReceiveWindow::starting_at(1),
             reassembly: Reassembly::default(),
             own_requests: SendCounter::default(),
-            outstanding: None,
+            asked: None,
+            close_when_answered: false,
             deadline: beginning.deadline,
             timer: None,
             fragment_size: beginning.fragment_size,
@@ -306,8 +317,8 @@ impl IkeSa {
     /// When something is due, and why.
     pub(super) fn next_timeout(&self) -> Instant {
         let mut next = self.deadline;
-        if let Some((_, outstanding)) = &self.outstanding {
-            next = next.min(outstanding.deadline());
+        if let Some(asked) = &self.asked {
+            next = next.min(asked.outstanding.deadline());
         }
         if let Some(deadline) = self.reassembly.deadline() {
             next = next.min(deadline);

@@ -10,13 +10,18 @@ mod error;
 mod event;
 mod half_open;
 mod ike_sa;
+mod inband;
 mod informational;
 mod intermediate;
 mod opening;
 mod protected;
 mod registration;
 #[cfg(test)]
+mod rude_inband;
+#[cfg(test)]
 mod rude_initiator;
+#[cfg(test)]
+mod rude_key_server;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -28,6 +33,8 @@ pub use event::{
     AnswerError, Event, Grant, GrantKeys, IkeSaHandle, Refusal, RegistrationHandle,
     RegistrationRequest, RekeyKey, RekeyKeyGrant,
 };
+
+pub use inband::{InbandError, InbandRekey};
 
 use crate::exchange::cookie::CookieJar;
 use crate::exchange::datagram::{with_marker, without_marker};

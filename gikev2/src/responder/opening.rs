@@ -145,7 +145,7 @@ impl Responder {
         );
         let peer = Peer {
             fragmentation: request.has_notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED),
-            ours: request.is_ours(),
+            ours: self.config.private_extensions && request.is_ours(),
             hashes: request
                 .notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)
                 .and_then(Notify::hash_algorithms)

@@ -4,6 +4,7 @@ use crate::exchange::key_schedule::Role;
 use crate::exchange::message_id::Position;
 use crate::exchange::payloads::Payloads;
 use crate::exchange::protect::Opened;
+use crate::exchange::reassembly::Reassembly;
 use crate::exchange::retransmit::{Due, Outstanding};
 use crate::wire::payload::Chain;
 use crate::wire::{
@@ -11,11 +12,14 @@ use crate::wire::{
     WriteError,
 };
 
-use super::ike_sa::{IkeSa, State};
-use super::{Arrival, Event, Fate, Refusal, RejectReason, Responder, Turn};
+use super::ike_sa::{Asked, IkeSa, State};
+use super::{Arrival, Event, Fate, IkeSaHandle, Refusal, RejectReason, Responder, Turn};
 
 /// How long an IKE SA that is over still answers repetitions of its last request.
 const AFTERGLOW: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Bounds what a request of ours may take, whatever the retransmission policy says.
+pub(super) const REQUEST_TIME: std::time::Duration = std::time::Duration::from_secs(120);
 
 impl Responder {
     /// Takes in a message for `sa`.
@@ -178,7 +182,7 @@ impl Responder {
     /// Ends an IKE SA; for a while it still answers repetitions of the last request.
     pub(super) fn end(&mut self, turn: &Turn<'_>, sa: &mut IkeSa) {
         sa.state = State::Over;
-        sa.outstanding = None;
+        sa.asked = None;
         sa.deadline = turn.now + AFTERGLOW;
     }
 
@@ -191,10 +195,19 @@ impl Responder {
                 Fate::Remove
             };
         }
-        let Some((message_id, datagrams)) = sa.request(
-            ExchangeType::INFORMATIONAL,
-            &[Payload::Delete(Delete::IkeSa)],
-        ) else {
+        if sa.asked.is_some() {
+            // One request at a time: the Delete has to wait, but not for ever.
+            if sa.close_when_answered && turn.now >= sa.deadline {
+                return Fate::Remove;
+            }
+            if !std::mem::replace(&mut sa.close_when_answered, true) {
+                sa.deadline = turn.now + REQUEST_TIME;
+            }
+            return Fate::Keep;
+        }
+        let exchange = ExchangeType::INFORMATIONAL;
+        let delete = [Payload::Delete(Delete::IkeSa)];
+        let Some((message_id, datagrams)) = sa.request(exchange, &delete) else {
             return Fate::Remove;
         };
         self.transmit(
@@ -210,36 +223,58 @@ impl Responder {
             turn.now,
             turn.entropy,
         );
-        sa.outstanding = Some((message_id, outstanding));
+        sa.asked = Some(Asked {
+            exchange,
+            message_id,
+            outstanding,
+        });
         sa.state = State::Closing;
-        // Bounds the whole of it, whatever the retransmission policy says.
-        sa.deadline = turn.now + std::time::Duration::from_secs(120);
+        sa.deadline = turn.now + REQUEST_TIME;
         Fate::Keep
     }
 
-    /// The peer's answer to a request of ours: the only one we send is the Delete.
+    /// The peer's answer to a request of ours: a Delete or an inband rekey.
     fn handle_answer(
         &mut self,
         turn: &mut Turn<'_>,
         sa: &mut IkeSa,
         message: &Message<'_>,
     ) -> Fate {
-        let expected = sa.outstanding.as_ref().map(|(message_id, _)| *message_id);
-        if expected != Some(message.header.message_id)
-            || message.header.exchange != ExchangeType::INFORMATIONAL
-        {
+        let header = message.header;
+        let expected = sa.asked.as_ref().is_some_and(|asked| {
+            (asked.message_id, asked.exchange) == (header.message_id, header.exchange)
+        });
+        // Every such answer is short: what is cut is none. The fragments that are being collected are a request's.
+        if !expected || !matches!(message.protected, Some(Protected::Whole(_))) {
             return Fate::Keep;
         }
-        match sa.schedule.open(turn.now, message, &mut sa.reassembly) {
-            Opened::Complete(..) => Fate::Remove,
-            Opened::Incomplete | Opened::Refused => Fate::Keep,
+        let opened = sa
+            .schedule
+            .open(turn.now, message, &mut Reassembly::default());
+        if !matches!(opened, Opened::Complete(..)) {
+            return Fate::Keep;
         }
+        if header.exchange != ExchangeType::GSA_INBAND_REKEY {
+            return Fate::Remove;
+        }
+        sa.asked = None;
+        sa.deadline = turn.now + self.config.limits.idle_grace;
+        if let Some(identity) = sa.identity.clone() {
+            self.events.push_back(Event::InbandRekeyed {
+                ike_sa: IkeSaHandle(sa.serial),
+                identity,
+            });
+        }
+        if std::mem::take(&mut sa.close_when_answered) {
+            return self.close(turn, sa);
+        }
+        Fate::Keep
     }
 
     /// What time brings to an IKE SA.
     pub(super) fn handle_ike_sa_timeout(&mut self, turn: &mut Turn<'_>, sa: &mut IkeSa) -> Fate {
         sa.reassembly.handle_timeout(turn.now);
-        if let Some((_, outstanding)) = &mut sa.outstanding {
+        if let Some(Asked { outstanding, .. }) = &mut sa.asked {
             match outstanding.handle_timeout(&self.config.retransmission, turn.now, turn.entropy) {
                 Due::NotYet => {}
                 Due::GiveUp => return Fate::Remove,

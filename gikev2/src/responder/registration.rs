@@ -46,7 +46,12 @@ impl Responder {
         let (exchange, message_id) = (deciding.exchange, deciding.message_id);
         let acknowledges = deciding.acknowledges;
         let outcome = encode_keys(&sa.schedule, &grant).and_then(|download| {
-            payloads.push(Payload::GroupSecurityAssociation(grant.gsa));
+            let gsa = if sa.peer.ours {
+                grant.gsa
+            } else {
+                grant.gsa.without_private_attributes()
+            };
+            payloads.push(Payload::GroupSecurityAssociation(gsa));
             payloads.push(Payload::KeyDownload(download));
             if acknowledges {
                 let data = grant.registration_id.to_be_bytes();

@@ -389,10 +389,11 @@ fn no_child_sa_comes_of_a_create_child_sa() {
     let Some(Event::Registration { handle, .. }) = rude.responder.poll_event() else {
         panic!("the owner is asked");
     };
-    let refusal = Refusal::RegistrationFailed;
-    rude.responder
-        .refuse(rude.now, handle, refusal, &mut rude.entropy)
-        .expect("an open request");
+    let (now, refusal) = (rude.now, Refusal::RegistrationFailed);
+    let refused = rude
+        .responder
+        .refuse(now, handle, refusal, &mut rude.entropy);
+    assert_eq!(refused, Ok(()));
     rude.answer(ExchangeType::GSA_AUTH, 1).expect("the refusal");
     let wanted = chain(&[
         Payload::SecurityAssociation(SecurityAssociation {

@@ -5,6 +5,7 @@ use super::error::{ParseError, WriteError};
 use super::fragment::{EncryptedFragment, parse_numbers};
 use super::header::{HEADER_LENGTH, Header};
 use super::payload::{Payload, first_type, walk, write_payloads};
+use super::private::PrivateUse;
 use super::reader::Reader;
 use super::registry::PayloadType;
 use super::writer::Writer;
@@ -45,7 +46,8 @@ impl<'a> Message<'a> {
                 PayloadType::ENCRYPTED => false,
                 PayloadType::ENCRYPTED_FRAGMENT => true,
                 _ => {
-                    clear.extend(Payload::parse(step)?);
+                    // No payload in clear has attributes of ours.
+                    clear.extend(Payload::parse(step, PrivateUse::Ours)?);
                     return Ok(());
                 }
             };

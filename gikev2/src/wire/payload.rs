@@ -15,6 +15,7 @@ use super::kd::KeyDownload;
 use super::ke::KeyExchange;
 use super::nonce::Nonce;
 use super::notify::Notify;
+use super::private::PrivateUse;
 use super::reader::Reader;
 use super::registry::PayloadType;
 use super::sa::SecurityAssociation;
@@ -107,9 +108,17 @@ impl Chain {
     /// # Errors
     /// [`ParseError`], among others for a critical payload we do not know.
     pub fn parse(&self) -> Result<Vec<Payload>, ParseError> {
+        self.parse_from(PrivateUse::Ours)
+    }
+
+    /// As [`Self::parse`], for a peer with these private-use numbers.
+    ///
+    /// # Errors
+    /// [`ParseError`], as [`Self::parse`].
+    pub fn parse_from(&self, private: PrivateUse) -> Result<Vec<Payload>, ParseError> {
         let mut payloads = Vec::new();
         walk(self.first, Reader::new(&self.octets), |step| {
-            payloads.extend(Payload::parse(step)?);
+            payloads.extend(Payload::parse(step, private)?);
             Ok(())
         })?;
         Ok(payloads)
@@ -213,7 +222,10 @@ impl Payload {
     }
 
     /// Reads the content of one payload; `None` for an unknown one that may be skipped.
-    pub(crate) fn parse(mut step: Step<'_>) -> Result<Option<Self>, ParseError> {
+    pub(crate) fn parse(
+        mut step: Step<'_>,
+        private: PrivateUse,
+    ) -> Result<Option<Self>, ParseError> {
         let body = &mut step.body;
         let payload = match step.payload_type {
             PayloadType::SECURITY_ASSOCIATION => {
@@ -245,7 +257,7 @@ impl Payload {
                 Self::GroupIdentification(Identification::parse(body)?)
             }
             PayloadType::GROUP_SECURITY_ASSOCIATION => {
-                Self::GroupSecurityAssociation(GroupSecurityAssociation::parse(body)?)
+                Self::GroupSecurityAssociation(GroupSecurityAssociation::parse(body, private)?)
             }
             PayloadType::KEY_DOWNLOAD => Self::KeyDownload(KeyDownload::parse(body)?),
             PayloadType::ENCRYPTED | PayloadType::ENCRYPTED_FRAGMENT => {

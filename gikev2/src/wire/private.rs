@@ -23,3 +23,28 @@ pub const ACKNOWLEDGEMENT_MAC_LENGTH: usize = 32;
 /// First attribute type of the private-use range of the GSA, GW policy and key bag registries
 /// (RFC 9838 §9.1).
 pub const FIRST_PRIVATE_ATTRIBUTE: u16 = 16384;
+
+/// Whose private-use numbers a peer means: ours, when it sent [`VENDOR_ID`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrivateUse {
+    /// They are those of this module.
+    Ours,
+    /// They are somebody else's: neither their meaning nor their form is known.
+    Foreign,
+}
+
+impl PrivateUse {
+    /// What a peer means that did or did not send [`VENDOR_ID`].
+    pub fn of_peer(sent_vendor_id: bool) -> Self {
+        if sent_vendor_id {
+            Self::Ours
+        } else {
+            Self::Foreign
+        }
+    }
+
+    /// Whether an attribute of this type must be passed over.
+    pub(crate) fn hides(self, attribute_type: u16) -> bool {
+        self == Self::Foreign && attribute_type >= FIRST_PRIVATE_ATTRIBUTE
+    }
+}

@@ -339,6 +339,18 @@ impl NotifyType {
     }
 }
 
+impl KeyWrapId {
+    /// Octets of the key wrap key (RFC 9838 §4.4.2.1.2); `None` for algorithms whose key length we do not know.
+    pub fn key_length(self) -> Option<usize> {
+        match self {
+            Self::KW_5649_128 => Some(16),
+            Self::KW_5649_192 => Some(24),
+            Self::KW_5649_256 => Some(32),
+            _ => None,
+        }
+    }
+}
+
 impl TransformType {
     /// The number 1 to 7 of an Additional Key Exchange (RFC 9370), or `None` for other types.
     pub fn additional_key_exchange(self) -> Option<u8> {

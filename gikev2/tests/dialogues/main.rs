@@ -4,8 +4,10 @@ mod support;
 
 mod eviction;
 mod hostile;
+mod inband;
 mod opening;
 mod policy_rules;
+mod private_values;
 mod refusals;
 mod registration_certificate;
 mod registration_psk;

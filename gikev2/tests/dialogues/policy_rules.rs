@@ -26,7 +26,7 @@ fn outcome(change: impl Fn(&mut Grant) + 'static) -> (Pair, Event) {
 /// The rule for which a member refuses a changed grant.
 fn broken_rule(change: impl Fn(&mut Grant) + 'static) -> &'static str {
     match outcome(change).1 {
-        Event::Failed(InitiatorError::Keys(rule)) => rule,
+        Event::Unusable(rule) => rule,
         other => panic!("{other:?}"),
     }
 }

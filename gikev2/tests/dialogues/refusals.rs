@@ -196,15 +196,62 @@ fn a_member_takes_no_grant_whose_keys_do_not_fit_the_policy() {
         let mut pair = Pair::new(member_config(), server_config());
         pair.decide = Box::new(move |_| Decision::accept(grant()));
         match pair.outcome() {
-            Event::Failed(
-                InitiatorError::Keys(_)
-                | InitiatorError::PayloadSet(_)
-                | InitiatorError::Malformed(_),
-            ) => {}
+            Event::Unusable(_)
+            | Event::Failed(InitiatorError::PayloadSet(_) | InitiatorError::Malformed(_)) => {}
             // What cannot even be written is refused by the key server itself.
             Event::Refused(Refusal::RegistrationFailed) => {}
             other => panic!("{what}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_member_that_cannot_use_the_policy_says_so_with_no_proposal_chosen() {
+    const GSA_REGISTRATION: u8 = 40;
+    for again in [false, true] {
+        let mut pair = Pair::new(member_config(), server_config());
+        if again {
+            // Over an IKE SA that stands, too.
+            pair.decide = Box::new(|_| Decision::accept(grants::plain()));
+            pair.registered();
+        }
+        pair.decide = Box::new(|_| {
+            let mut grant = grants::plain();
+            if let Some(gikev2::wire::SaPolicy::Data(policy)) = grant.gsa.policies.get_mut(1) {
+                // AES-CBC.
+                policy.transforms[0].id = 12;
+            }
+            Decision::accept(grant)
+        });
+        if again {
+            let parameters = crate::support::registration_parameters();
+            assert!(
+                pair.member
+                    .register(pair.now, parameters, &mut pair.entropy)
+            );
+        }
+        match pair.outcome() {
+            Event::Unusable(rule) => assert_eq!(rule, "a data SA's cipher is not supported"),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(pair.outcome(), Event::Left), "it was confirmed");
+        let group = Identification::group(crate::support::GROUP);
+        let told = pair.server_events.iter().any(|event| {
+            matches!(event, responder::Event::Left { group: left, reason, .. }
+                if *left == group && *reason == gikev2::wire::NotifyType::NO_PROPOSAL_CHOSEN)
+        });
+        assert!(told, "{:?}", pair.server_events);
+        let last = |to_server| {
+            let found = pair.wire.iter().rfind(|it| it.to_server == to_server);
+            found.expect("a message").payload.clone()
+        };
+        let (request, answer) = (last(true), last(false));
+        assert_eq!(
+            (request[18], answer[18]),
+            (GSA_REGISTRATION, GSA_REGISTRATION)
+        );
+        assert_eq!(answer[28], 0, "the answer has no payload inside");
+        assert_eq!(pair.server.ike_sa_counts(), (1, 0), "the IKE SA is up");
     }
 }
 

@@ -7,7 +7,9 @@ use gikev2::crypto::signature::Signer;
 use gikev2::rekey::RekeyError;
 use gikev2::rekey::receiver::{Received, Receiver};
 use gikev2::rekey::sender::{KeyUpdate, NewRekeyKey};
-use gikev2::wire::{Delete, GroupSecurityAssociation, RekeySpi, SaPolicy, Spi, Transform};
+use gikev2::wire::{
+    Delete, GroupSecurityAssociation, Notify, NotifyType, RekeySpi, SaPolicy, Spi, Transform,
+};
 
 use crate::support::grants::{self, counting};
 use crate::support::group::{
@@ -107,6 +109,35 @@ fn the_signing_key_can_be_changed_by_a_rekey_and_its_algorithm_cannot() {
         RekeyError::Signature(_)
     ));
     accepted(&mut receiver, pair.now, &worked_example(2, &other, WHOLE));
+}
+
+#[test]
+fn a_rekey_to_transport_mode_changes_nothing() {
+    let signer = ed25519_private_key();
+    let (pair, mut receiver) = member(&signer, 0);
+    let gsa = new_data_sa(Spi(0xc0ff_ee02));
+    let key = counting(7, 36);
+    let mut rekey = |message_id, notifies: &[Notify]| {
+        let message = gikev2::rekey::sender::RekeyMessage {
+            spi: grants::REKEY_SPI,
+            message_id,
+            gsa: Some(&gsa),
+            keys: KeyUpdate {
+                data: vec![(Spi(0xc0ff_ee02), &key)],
+                ..KeyUpdate::default()
+            },
+            deletes: &[],
+            notifies,
+        };
+        let keys = rekey_sa_keys(&grants::rekey_material());
+        let datagrams = gikev2::rekey::sender::build(&message, &keys, &signer, None);
+        receiver.handle(pair.now, &datagrams.expect("a message")[0])
+    };
+    match rekey(0, &[Notify::empty(NotifyType::USE_TRANSPORT_MODE)]) {
+        Err(RekeyError::Content(rule)) => assert!(rule.contains("transport mode"), "{rule}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(rekey(1, &[]), Ok(Received::Accepted(_))));
 }
 
 #[test]

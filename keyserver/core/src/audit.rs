@@ -49,6 +49,17 @@ pub enum AuditEvent {
         /// Why.
         reason: RejectReason,
     },
+    /// A member says that it leaves; its removal follows.
+    Left {
+        /// Name of the group.
+        group: String,
+        /// The member.
+        identity: String,
+        /// Where it spoke from.
+        remote: SocketAddr,
+        /// Whether it cannot use the group's policy (NO_PROPOSAL_CHOSEN, RFC 9838 §2.3.2).
+        policy_unusable: bool,
+    },
     /// Members are out of the group: they left, or did not acknowledge for too long.
     Removed {
         /// Name of the group.
@@ -116,6 +127,11 @@ impl AuditEvent {
             Self::Refused { .. } => "registration_refused",
             Self::Authenticated { .. } => "authenticated",
             Self::Rejected { .. } => "rejected",
+            Self::Left {
+                policy_unusable: true,
+                ..
+            } => "policy_unusable",
+            Self::Left { .. } => "member_left",
             Self::Removed { .. } => "members_removed",
             Self::Rekeyed { .. } => "rekeyed",
             Self::Acknowledged { .. } => "rekey_acknowledged",

@@ -12,6 +12,9 @@ use crate::policy_terms;
 use crate::state::rekey_sa::RekeySa;
 use crate::state::traffic_key::{Association, Associations, Chain, TrafficKey};
 
+/// The key wrap algorithm of every Rekey SA, as of every IKE SA: no cipher here has a longer key (RFC 9838 §3.1).
+const KEY_WRAP: KeyWrapId = KeyWrapId::KW_5649_256;
+
 /// Octets of a Rekey SA's keying material: GSK_e of AES-GCM-256 with its salt, and GSK_w of KW_5649_256.
 pub const REKEY_KEYING_MATERIAL_OCTETS: usize = 36 + 32;
 
@@ -89,7 +92,7 @@ pub fn rekey_policy(
 ) -> SaPolicy {
     let mut transforms = vec![
         Transform::encryption(EncryptionId::AES_GCM_16, Some(256)),
-        Transform::key_wrap(KeyWrapId::KW_5649_256),
+        Transform::key_wrap(KEY_WRAP),
     ];
     transforms.extend(signature.map(Transform::digital_signature));
     let (address, port) = match &group.rekey.transport {
@@ -178,4 +181,51 @@ fn short_seconds(milliseconds: u32) -> u16 {
 
 fn saturating(milliseconds: u64) -> u32 {
     u32::try_from(milliseconds).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gikev2::crypto::aead::AeadAlgorithm;
+    use keyserver_api::policy::EspEncryption;
+
+    #[test]
+    fn the_key_wrap_key_is_not_shorter_than_any_cipher_key_of_a_group() {
+        let ciphers = [
+            EspEncryption::Aes256Gcm,
+            EspEncryption::Aes128Gcm,
+            EspEncryption::ChaCha20Poly1305,
+        ];
+        let mut transforms: Vec<Transform> = ciphers
+            .into_iter()
+            .flat_map(policy_terms::data_transforms)
+            .collect();
+        let sa = RekeySa {
+            spi: crate::state::spi::RekeySaSpi([1; 16]),
+            keying_material: crate::secret::SecretBytes::new(vec![0; REKEY_KEYING_MATERIAL_OCTETS]),
+            next_message_id: 0,
+            began: LogTime::ZERO,
+            ends: LogTime::ZERO.plus_millis(60_000),
+        };
+        let group: GroupPolicy = serde_json::from_value(serde_json::json!({
+            "name": "voice", "groupId": 7, "securityAssociations": [],
+        }))
+        .expect("a policy");
+        let policy = rekey_policy(&sa, &group, LogTime::ZERO, None);
+        transforms.extend_from_slice(policy.transforms());
+        let wrap = policy
+            .transforms()
+            .iter()
+            .find(|it| it.transform_type == gikev2::wire::TransformType::KEY_WRAP)
+            .and_then(|it| KeyWrapId(it.id).key_length())
+            .expect("a key wrap algorithm");
+        let keys: Vec<usize> = transforms
+            .iter()
+            .filter_map(AeadAlgorithm::from_transform)
+            .map(AeadAlgorithm::key_length)
+            .collect();
+        assert_eq!(keys.len(), 4, "three of data SAs and one of the Rekey SA");
+        assert!(keys.iter().all(|length| *length <= wrap), "{keys:?}");
+        assert_eq!(wrap + 36, REKEY_KEYING_MATERIAL_OCTETS);
+    }
 }

@@ -105,6 +105,18 @@ impl Journal {
                     tracing::debug!(code, %remote, identity, ?reason, "message rejected");
                 }
             }
+            AuditEvent::Left {
+                group,
+                identity,
+                remote,
+                policy_unusable,
+            } => {
+                if policy_unusable {
+                    tracing::warn!(code, group, identity, %remote, "a member cannot use the group's policy");
+                } else {
+                    tracing::info!(code, group, identity, %remote, "member leaves");
+                }
+            }
             AuditEvent::Removed {
                 group,
                 registration_ids,

@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use gikev2::exchange::authentication::Credentials;
+use gikev2::exchange::datagram::{with_marker, without_marker};
 use gikev2::exchange::identity::IdentityPattern;
 use gikev2::exchange::retransmit::RetransmissionPolicy;
 use gikev2::initiator::{Config, Event, Initiator, Purpose, Registration, RegistrationParameters};
 use gikev2::rekey::receiver::{Received, Receiver};
-use gikev2::wire::{IdType, Identification};
+use gikev2::wire::{IdType, Identification, Spi};
 use gikev2::{Entropy, Secret};
 use tokio::net::UdpSocket;
 
@@ -33,8 +34,14 @@ pub(crate) struct Member {
     pub(crate) registrations: usize,
     /// Sender-IDs of the last registration.
     pub(crate) sender_ids: Vec<u32>,
+    /// SPIs of the traffic keys of the last registration.
+    pub(crate) spis: Vec<Spi>,
     /// Message IDs of the rekeys it accepted.
     pub(crate) rekeys: Vec<u32>,
+    /// Where the last one came from.
+    pub(crate) rekeyed_from: Option<SocketAddr>,
+    /// Whether a key server confirmed that it left.
+    pub(crate) left: bool,
     /// Why the last attempt failed.
     pub(crate) failure: Option<String>,
     /// How often it asks a key server.
@@ -57,7 +64,10 @@ impl Member {
             receiver: None,
             registrations: 0,
             sender_ids: Vec::new(),
+            spis: Vec::new(),
             rekeys: Vec::new(),
+            rekeyed_from: None,
+            left: false,
             failure: None,
             patience: RetransmissionPolicy::default(),
         }
@@ -81,6 +91,14 @@ impl Member {
         self.failure = None;
         let now = runtime::clock::now();
         self.initiator = Some(Initiator::new(config, self.local, server, now, &mut Kernel));
+    }
+
+    /// Leaves the group over the IKE SA of its registration.
+    pub(crate) fn leave(&mut self, group_id: u32) -> bool {
+        let (now, group) = (runtime::clock::now(), Identification::group(group_id));
+        self.initiator
+            .as_mut()
+            .is_some_and(|initiator| initiator.leave(now, &group, false, &mut Kernel))
     }
 
     /// Works until `done`.
@@ -132,8 +150,11 @@ impl Member {
         self.events(now);
     }
 
-    async fn receive(&mut self, remote: SocketAddr, octets: &[u8]) {
+    async fn receive(&mut self, remote: SocketAddr, datagram: &[u8]) {
         let now = runtime::clock::now();
+        let Some(octets) = without_marker(self.local, remote, datagram) else {
+            return;
+        };
         if let Some(receiver) = self
             .receiver
             .as_mut()
@@ -142,6 +163,7 @@ impl Member {
             let acknowledgement = match receiver.handle(now, octets) {
                 Ok(Received::Accepted(mut accepted)) => {
                     self.rekeys.push(accepted.message_id);
+                    self.rekeyed_from = Some(remote);
                     accepted.acknowledgement.take()
                 }
                 Ok(Received::Duplicate { acknowledgement }) => acknowledgement,
@@ -152,6 +174,7 @@ impl Member {
                 }
             };
             if let Some(acknowledgement) = acknowledgement {
+                let acknowledgement = with_marker(self.local, remote, acknowledgement);
                 self.socket
                     .send_to(&acknowledgement, remote)
                     .await
@@ -161,7 +184,7 @@ impl Member {
         }
         let unix_seconds = runtime::clock::since_epoch().as_secs();
         if let Some(initiator) = &mut self.initiator {
-            initiator.handle_datagram(now, unix_seconds, self.local, remote, octets, &mut Kernel);
+            initiator.handle_datagram(now, unix_seconds, self.local, remote, datagram, &mut Kernel);
         }
         self.events(now);
     }
@@ -171,8 +194,13 @@ impl Member {
             match event {
                 Event::Registered(registration) => self.install(now, *registration),
                 Event::Refused(refusal) => self.failure = Some(format!("{refusal:?}")),
+                Event::Unusable(rule) => self.failure = Some(rule.to_owned()),
                 Event::Failed(error) => self.failure = Some(format!("{error:?}")),
-                Event::Authenticated { .. } | Event::Left | Event::Deleted => {}
+                Event::Authenticated { .. }
+                | Event::Rekeyed(_)
+                | Event::RekeyUnusable(_)
+                | Event::Deleted => {}
+                Event::Left => self.left = true,
             }
         }
     }
@@ -180,6 +208,7 @@ impl Member {
     fn install(&mut self, now: Instant, mut registration: Registration) {
         self.registrations += 1;
         self.sender_ids.clone_from(&registration.sender_ids);
+        self.spis = registration.data.iter().map(|(spi, _)| *spi).collect();
         assert!(
             !registration.data.is_empty(),
             "traffic keys come with the registration"

@@ -2,6 +2,7 @@
 
 use crate::wire::attribute::{Attribute, write_long};
 use crate::wire::error::{ParseError, WriteError};
+use crate::wire::private::PrivateUse;
 use crate::wire::reader::Reader;
 use crate::wire::registry::{GsaAttributeType, ProtocolId, TransformType};
 use crate::wire::sa::{Transform, parse_transforms, write_transforms};
@@ -83,7 +84,11 @@ impl DataSaPolicy {
         transform_of(&self.transforms, transform_type)
     }
 
-    pub(super) fn parse(protocol: ProtocolId, reader: &mut Reader<'_>) -> Result<Self, ParseError> {
+    pub(super) fn parse(
+        protocol: ProtocolId,
+        reader: &mut Reader<'_>,
+        private: PrivateUse,
+    ) -> Result<Self, ParseError> {
         let spi = Spi(reader.u32("data SA SPI")?);
         let source = TrafficSelector::parse(reader)?;
         let destination = TrafficSelector::parse(reader)?;
@@ -95,6 +100,10 @@ impl DataSaPolicy {
         let mut attributes = AttributeReader::new(reader);
         while let Some(attribute) = attributes.next()? {
             let offset = attribute.offset;
+            if private.hides(attribute.attribute_type) {
+                policy.unknown.push(attribute.to_attribute());
+                continue;
+            }
             match GsaAttributeType(attribute.attribute_type) {
                 GsaAttributeType::KEY_LIFETIME => set_once(
                     &mut policy.lifetime_seconds,

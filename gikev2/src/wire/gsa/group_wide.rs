@@ -3,6 +3,7 @@
 use crate::wire::access_list::AccessList;
 use crate::wire::attribute::{Attribute, write_long, write_short};
 use crate::wire::error::{ParseError, WriteError};
+use crate::wire::private::PrivateUse;
 use crate::wire::reader::Reader;
 use crate::wire::registry::GroupWideAttributeType;
 use crate::wire::writer::Writer;
@@ -40,11 +41,15 @@ pub struct GroupWidePolicy {
 }
 
 impl GroupWidePolicy {
-    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
+    pub(super) fn parse(reader: &mut Reader<'_>, private: PrivateUse) -> Result<Self, ParseError> {
         let mut policy = Self::default();
         let mut attributes = AttributeReader::new(reader);
         while let Some(attribute) = attributes.next()? {
             let offset = attribute.offset;
+            if private.hides(attribute.attribute_type) {
+                policy.unknown.push(attribute.to_attribute());
+                continue;
+            }
             match GroupWideAttributeType(attribute.attribute_type) {
                 GroupWideAttributeType::ACTIVATION_TIME_DELAY => set_once(
                     &mut policy.activation_delay_seconds,

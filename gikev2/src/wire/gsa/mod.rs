@@ -5,7 +5,9 @@ pub mod data;
 pub mod group_wide;
 pub mod rekey;
 
+use super::attribute::Attribute;
 use super::error::{ParseError, WriteError};
+use super::private::{FIRST_PRIVATE_ATTRIBUTE, PrivateUse};
 use super::reader::Reader;
 use super::registry::{ProtocolId, TransformType};
 use super::sa::Transform;
@@ -83,8 +85,34 @@ impl GroupSecurityAssociation {
         })
     }
 
+    /// What a peer may see that did not send our Vendor ID: the same without any private attribute.
+    #[must_use]
+    pub fn without_private_attributes(mut self) -> Self {
+        for policy in &mut self.policies {
+            match policy {
+                SaPolicy::Rekey(policy) => strip(&mut policy.unknown),
+                SaPolicy::Data(policy) => {
+                    policy.activation_delay_ms = None;
+                    policy.association = None;
+                    policy.pseudotime_window_ms = None;
+                    policy.encapsulation = None;
+                    policy.lifetime_kilobytes = None;
+                    strip(&mut policy.unknown);
+                }
+            }
+        }
+        if let Some(policy) = &mut self.group_wide {
+            policy.pseudotime_ms = None;
+            policy.access_list = None;
+            policy.direction = None;
+            policy.policy_revision = None;
+            strip(&mut policy.unknown);
+        }
+        self
+    }
+
     /// Reads the content of the payload: structure only; whoever uses it checks the rules.
-    pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
+    pub(crate) fn parse(reader: &mut Reader<'_>, private: PrivateUse) -> Result<Self, ParseError> {
         let mut gsa = Self::default();
         while !reader.is_empty() {
             let offset = reader.offset();
@@ -98,7 +126,7 @@ impl GroupSecurityAssociation {
                         offset,
                     });
                 }
-                gsa.group_wide = Some(GroupWidePolicy::parse(&mut body)?);
+                gsa.group_wide = Some(GroupWidePolicy::parse(&mut body, private)?);
                 continue;
             }
             if gsa.policies.len() == MOST_POLICIES {
@@ -118,7 +146,7 @@ impl GroupSecurityAssociation {
                 }
                 SaPolicy::Rekey(RekeySaPolicy::parse(&mut body)?)
             } else {
-                SaPolicy::Data(DataSaPolicy::parse(protocol, &mut body)?)
+                SaPolicy::Data(DataSaPolicy::parse(protocol, &mut body, private)?)
             };
             gsa.policies.push(policy);
         }
@@ -148,6 +176,10 @@ impl GroupSecurityAssociation {
         }
         Ok(())
     }
+}
+
+fn strip(attributes: &mut Vec<Attribute>) {
+    attributes.retain(|attribute| attribute.attribute_type() < FIRST_PRIVATE_ATTRIBUTE);
 }
 
 /// Checks that the SPI Size is the one of the protocol (RFC 9838 §4.4.2): the field is under the

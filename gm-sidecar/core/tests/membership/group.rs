@@ -8,7 +8,7 @@ use gikev2::crypto::aead::AeadAlgorithm;
 use gikev2::crypto::signature::{PrivateKey, Signer};
 use gikev2::keys::group::RekeySaKeys;
 use gikev2::rekey::sender::{KeyUpdate, NewRekeyKey, RekeyMessage, build};
-use gikev2::responder::{Grant, GrantKeys, RekeyKey, RekeyKeyGrant};
+use gikev2::responder::{Grant, GrantKeys, InbandRekey, RekeyKey, RekeyKeyGrant};
 use gikev2::wire::{
     AccessAction, AccessEntry, AccessList, AddressRange, DataSaPolicy, Delete, Direction,
     EncryptionId, GroupSecurityAssociation, GroupWidePolicy, KeyWrapId, PortRange, RekeySaPolicy,
@@ -45,6 +45,8 @@ pub(crate) struct Group {
     pub(crate) kek_end: Instant,
     /// Whether registrations bring a Rekey SA.
     pub(crate) rekeys: bool,
+    /// Whether registrations bring a Sender-ID.
+    pub(crate) grants_sender_ids: bool,
     next_sender_id: u32,
     rekey_spi: u8,
     message_id: u32,
@@ -73,6 +75,7 @@ impl Group {
             sender_id_bits: 24,
             kek_end: now + Duration::from_secs(86_400),
             rekeys: true,
+            grants_sender_ids: true,
             next_sender_id: 0,
             rekey_spi: 1,
             message_id: 0,
@@ -120,7 +123,11 @@ impl Group {
                 .map(|tek| (Spi(tek.spi), material(tek)))
                 .collect(),
             auth_key: Some(self.signer.public_key_spki().to_vec()),
-            sender_ids: vec![self.next_sender_id],
+            sender_ids: self
+                .grants_sender_ids
+                .then_some(self.next_sender_id)
+                .into_iter()
+                .collect(),
             ..GrantKeys::default()
         };
         self.next_sender_id += 1;
@@ -180,6 +187,32 @@ impl Group {
             notifies: &[],
         };
         build(&message, &carrier_keys, &self.signer, Some(FRAGMENT_SIZE)).expect("a valid message")
+    }
+
+    /// The TEKs named as a key server tells them over the IKE SA, with a new Rekey SA or without.
+    pub(crate) fn inband(&mut self, now: Instant, spis: &[u32], new_rekey_sa: bool) -> InbandRekey {
+        if new_rekey_sa {
+            self.rekey_spi += 1;
+            self.message_id = 0;
+        }
+        let mut policies: Vec<SaPolicy> = Vec::new();
+        if new_rekey_sa {
+            policies.push(SaPolicy::Rekey(self.rekey_policy(now, false)));
+        }
+        let named = self.teks.iter().filter(|tek| spis.contains(&tek.spi));
+        let mut data = Vec::new();
+        for tek in named {
+            policies.push(SaPolicy::Data(data_policy(tek, now)));
+            data.push((Spi(tek.spi), material(tek)));
+        }
+        InbandRekey::Keys {
+            gsa: GroupSecurityAssociation {
+                policies,
+                group_wide: Some(self.group_wide(now, false)),
+            },
+            rekey: new_rekey_sa.then(|| (self.rekey_spi(), self.rekey_material())),
+            data,
+        }
     }
 
     fn rekey_spi(&self) -> RekeySpi {

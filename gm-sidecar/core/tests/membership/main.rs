@@ -2,6 +2,7 @@
 //! and the same seed gives the same world.
 
 mod group;
+mod inband;
 mod keys_over_time;
 mod policy;
 mod pseudotime;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gikev2::wire::{AccessList, Direction as WireDirection, EncryptionId, Transform};
+use gikev2::wire::{AccessList, Direction as WireDirection, EncryptionId, NotifyType, Transform};
 use gm_core::data_plane::Direction;
 use gm_core::member::traffic_plan::{Origin, Treatment};
 use gm_core::member::{DirectionOverride, MemberEventKind};
@@ -163,6 +163,7 @@ fn a_policy_with_a_cipher_that_we_lack_is_reported_and_not_asked_for_again_soon(
     assert!(world.has_event(|event| matches!(event,
         MemberEventKind::PolicyUnusable { cause } if cause.contains("not supported"))));
     assert_eq!(world.attempts.len(), 1, "asking again soon would not help");
+    assert_eq!(world.left_because, [NotifyType::NO_PROPOSAL_CHOSEN]);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use gikev2::exchange::datagram::NON_ESP_MARKER;
 use gikev2::wire::{KeyWrapId, ProtocolId, TransformType};
-use gm_core::member::{MemberEventKind, RegistrationReason};
+use gm_core::member::{DirectionOverride, MemberEventKind, RegistrationReason};
 
 use super::group::Extra;
-use super::world::{World, member_address, server_address};
+use super::world::{World, member_address, server_address, settings};
 
 /// Exchange types of RFC 9838 and RFC 7296.
 const INFORMATIONAL: u8 = 37;
@@ -32,6 +32,45 @@ fn the_sender_id_stays_in_force_over_rekeys() {
         assert_eq!(sender, Some(0));
     }
     assert_eq!(world.status().registrations, 1);
+}
+
+#[test]
+fn a_sender_without_a_sender_id_leaves_a_new_sa_alone_and_registers_again() {
+    let rekeyed = |direction| {
+        let mut settings = settings(7, 1);
+        settings.direction = direction;
+        let mut world = World::with(vec![settings], 1);
+        world.groups[0].grants_sender_ids = false;
+        world.run_until_registered();
+        assert_eq!(world.status().sender_id, None);
+        let activation = world.now + seconds(1);
+        world.groups[0].add_tek(0x2000, activation, seconds(3600));
+        let datagrams = world.groups[0].rekey(world.now, &[0x2000], &Extra::default());
+        world.groups[0].grants_sender_ids = true;
+        world.deliver_rekey(&datagrams);
+        world
+    };
+    let mut world = rekeyed(DirectionOverride::Bidirectional);
+    assert_eq!(world.spis(), [0x1700], "not installed");
+    assert!(world.has_event(|event| matches!(
+        event,
+        MemberEventKind::RegistrationDue {
+            reason: RegistrationReason::UnusableRekey,
+            ..
+        }
+    )));
+    world.run_until_registered();
+    assert_eq!(world.spis(), [0x1700, 0x2000], "with a Sender-ID it is");
+    assert!(world.status().sender_id.is_some());
+
+    // Who does not send needs none.
+    let world = rekeyed(DirectionOverride::InboundOnly);
+    assert_eq!(world.spis(), [0x1700, 0x2000]);
+    assert_eq!(world.status().registrations, 1);
+    assert_eq!(
+        world.status().next_registration.map(|at| at > seconds(60)),
+        Some(true)
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use gikev2::crypto::digest::sha256;
 use gikev2::exchange::authentication::{Credentials, PreSharedKeys};
 use gikev2::exchange::identity::IdentityPattern;
 use gikev2::responder::{self, Refusal, Responder};
-use gikev2::wire::{IdType, Identification, Proposal};
+use gikev2::wire::{IdType, Identification, NotifyType, Proposal};
 use gikev2::{Entropy, Secret, Transmit};
 use gm_core::member::{
     DirectionOverride, FailureMode, GroupMember, GroupSettings, MemberEvent, MemberEventKind,
@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) attempts: Vec<(Instant, SocketAddr)>,
     /// Members who said that they leave.
     pub(crate) left: Vec<Identification>,
+    /// Why, by notification.
+    pub(crate) left_because: Vec<NotifyType>,
     /// The member's address as the key servers see it, when a translator is in between.
     pub(crate) translated: Option<SocketAddr>,
     /// Where keep-alives went, and when.
@@ -93,6 +95,10 @@ pub(crate) struct World {
     pub(crate) requests: Vec<u8>,
     /// The capabilities (SAg) in the last registration.
     pub(crate) capabilities: Vec<Proposal>,
+    /// The IKE SA of the last registration at the first key server.
+    ike_sa: Option<responder::IkeSaHandle>,
+    /// Rekeys over the IKE SA that the member confirmed.
+    pub(crate) confirmed_inband: u32,
     /// Acknowledgements of rekeys, as sent.
     pub(crate) acknowledgements: Vec<Vec<u8>>,
     in_flight: BTreeMap<(Instant, u64), Flight>,
@@ -169,10 +175,13 @@ impl World {
             events: Vec::new(),
             attempts: Vec::new(),
             left: Vec::new(),
+            left_because: Vec::new(),
             translated: None,
             keep_alives: Vec::new(),
             requests: Vec::new(),
             capabilities: Vec::new(),
+            ike_sa: None,
+            confirmed_inband: 0,
             acknowledgements: Vec::new(),
             in_flight: BTreeMap::new(),
             serial: 0,
@@ -249,6 +258,16 @@ impl World {
             );
         }
         self.collect();
+    }
+
+    /// Lets the first key server rekey the member over its IKE SA.
+    pub(crate) fn rekey_inband(&mut self, rekey: &responder::InbandRekey) {
+        let ike_sa = self.ike_sa.expect("a registration");
+        self.servers[0]
+            .responder
+            .rekey_inband(self.now, ike_sa, rekey, &mut self.entropy)
+            .expect("an IKE SA that is up");
+        self.run_for(4 * DELAY);
     }
 
     /// Lets the world run for `time`.
@@ -331,6 +350,7 @@ impl World {
     fn decide(&mut self, index: usize, event: responder::Event) {
         match event {
             responder::Event::Registration { handle, request } => {
+                self.ike_sa = (index == 0).then(|| handle.ike_sa());
                 self.capabilities = request.capabilities.clone().unwrap_or_default();
                 let server = &mut self.servers[index];
                 let entropy = &mut self.entropy;
@@ -353,7 +373,13 @@ impl World {
                 };
                 answered.expect("an open request");
             }
-            responder::Event::Left { identity, .. } => self.left.push(identity),
+            responder::Event::Left {
+                identity, reason, ..
+            } => {
+                self.left.push(identity);
+                self.left_because.push(reason);
+            }
+            responder::Event::InbandRekeyed { .. } => self.confirmed_inband += 1,
             _ => {}
         }
     }

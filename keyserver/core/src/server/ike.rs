@@ -8,7 +8,7 @@ use gikev2::Entropy;
 use gikev2::exchange::datagram::without_marker;
 use gikev2::rekey::acknowledgement;
 use gikev2::responder::{Event, IkeSaHandle, RegistrationHandle, RegistrationRequest};
-use gikev2::wire::Identification;
+use gikev2::wire::{Identification, NotifyType};
 
 use super::{KeyServer, Role};
 use crate::audit::{AuditEvent, RefusalCause};
@@ -55,8 +55,17 @@ impl KeyServer {
                     ike_sa,
                     identity,
                     group,
-                    ..
+                    reason,
+                    remote,
                 } => {
+                    self.audit.push_back(AuditEvent::Left {
+                        group: group
+                            .group_id()
+                            .map_or_else(String::new, |id| self.group_name(id)),
+                        identity: identity.to_string(),
+                        remote,
+                        policy_unusable: reason == NotifyType::NO_PROPOSAL_CHOSEN,
+                    });
                     self.handle_left(now, ike_sa, &identity, &group, entropy);
                 }
                 Event::Authenticated {
@@ -67,6 +76,8 @@ impl KeyServer {
                         remote,
                     });
                 }
+                // This key server rekeys by GSA_REKEY only.
+                Event::InbandRekeyed { .. } => {}
                 Event::Closed { ike_sa, .. } => {
                     self.registrations.sessions.remove(&ike_sa);
                 }
@@ -357,6 +368,7 @@ impl KeyServer {
             return true;
         };
         if !sent.addresses(member)
+            || !member.acknowledges
             || !acknowledgement.verify(&member.acknowledgement_key.to_secret())
         {
             return true;

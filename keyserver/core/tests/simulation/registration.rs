@@ -222,6 +222,44 @@ fn who_leaves_is_removed_from_that_group_and_no_other() {
 }
 
 #[test]
+fn who_cannot_use_the_policy_is_removed_and_the_audit_trail_says_why() {
+    for policy_unusable in [true, false] {
+        let mut world = World::new(1, 14);
+        world.put_policy(&policy()).expect("accepted");
+        world.join(2);
+        let (now, mut entropy) = (world.now, crate::world::Seeded::new(99));
+        let initiator = world.member(1).initiator.as_mut().expect("an IKE SA");
+        let group = Identification::group(crate::world::GROUP_ID);
+        assert!(initiator.leave(now, &group, policy_unusable, &mut entropy));
+        world.settle();
+        assert_eq!(world.primary().members(GROUP).expect("the group").len(), 1);
+        let left = world
+            .audit
+            .iter()
+            .find(|event| matches!(event, AuditEvent::Left { .. }));
+        let left = left.expect("an audit record");
+        let AuditEvent::Left {
+            group,
+            identity,
+            policy_unusable: found,
+            ..
+        } = left
+        else {
+            panic!("{left:?}");
+        };
+        assert_eq!(group, GROUP);
+        assert!(identity.contains("m-1."), "{identity}");
+        assert_eq!(*found, policy_unusable);
+        let code = if policy_unusable {
+            "policy_unusable"
+        } else {
+            "member_left"
+        };
+        assert_eq!(left.code(), code);
+    }
+}
+
+#[test]
 fn the_width_of_sender_ids_is_told_to_senders_only() {
     let mut world = World::new(1, 13);
     world.put_policy(&policy()).expect("accepted");

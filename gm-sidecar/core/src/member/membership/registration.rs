@@ -9,6 +9,7 @@ use gikev2::initiator::{
     Config, Event, Initiator, InitiatorError, Purpose, Refusal, Registration,
     RegistrationParameters,
 };
+use gikev2::rekey::RekeyError;
 use gikev2::rekey::receiver::Receiver;
 use gikev2::wire::Identification;
 
@@ -157,14 +158,16 @@ impl Membership {
                     self.session = None;
                     self.handle_refused(now, key_server, refusal, entropy);
                 }
+                Event::Unusable(rule) => {
+                    // Every key server would answer the same. This one has been told.
+                    session.registering = false;
+                    self.give_up_for_now(now, key_server, describe(&InitiatorError::Keys(rule)));
+                }
                 Event::Failed(error) => {
                     let awaited = session.registering;
                     let reused = session.reused;
                     self.session = None;
-                    if let InitiatorError::Keys(_) = &error {
-                        // Every key server would answer the same.
-                        self.give_up_for_now(now, key_server, describe(&error));
-                    } else if awaited && reused {
+                    if awaited && reused {
                         // The key server may be gone together with its IKE SA: start over.
                         self.wanted = self.servers.current();
                     } else if awaited {
@@ -182,6 +185,10 @@ impl Membership {
                         let delay = self.settings.timing.retry_first;
                         self.request_registration(now, RegistrationReason::NoRekeySa, delay);
                     }
+                }
+                Event::Rekeyed(rekey) => self.handle_inband(now, *rekey, entropy),
+                Event::RekeyUnusable(rule) => {
+                    self.handle_unusable_inband(now, &RekeyError::Content(rule), entropy);
                 }
                 Event::Left => self.events.push_back(MemberEventKind::Left),
                 Event::Authenticated { .. } => {}

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gikev2::exchange::datagram::{with_marker, without_marker};
+use gikev2::initiator::InbandRekey;
 use gikev2::rekey::RekeyError;
-use gikev2::rekey::receiver::{Accepted, Received};
-use gikev2::{Entropy, Transmit};
+use gikev2::rekey::receiver::{Accepted, Deletes, Received};
+use gikev2::wire::GroupSecurityAssociation;
+use gikev2::{Entropy, Secret, Transmit};
 
 use super::{LastRekey, Membership};
 use crate::data_plane::Direction;
@@ -19,6 +21,15 @@ use crate::sad::Spi;
 /// Within this time a new SA takes over from the ones that the same message deletes: the longest activation delay a
 /// group may have. One that begins later follows them on schedule.
 const LONGEST_TAKEOVER: Duration = Duration::from_secs(60);
+
+/// What an authentic, completely validated message changes, however it came.
+struct Update {
+    message_id: u32,
+    gsa: Option<GroupSecurityAssociation>,
+    data: Vec<(gikev2::wire::Spi, Secret)>,
+    new_rekey_sa: bool,
+    deletes: Deletes,
+}
 
 impl Membership {
     /// Whether the GSA_REKEY message in `datagram` names one of our Rekey SAs.
@@ -48,7 +59,26 @@ impl Membership {
             return;
         };
         let acknowledgement = match receiver.handle(now, message) {
-            Ok(Received::Accepted(accepted)) => self.apply(now, *accepted, entropy),
+            Ok(Received::Accepted(accepted)) => {
+                let Accepted {
+                    message_id,
+                    gsa,
+                    data,
+                    new_rekey,
+                    deletes,
+                    acknowledgement,
+                    ..
+                } = *accepted;
+                let update = Update {
+                    message_id,
+                    gsa,
+                    data,
+                    new_rekey_sa: new_rekey.is_some(),
+                    deletes,
+                };
+                self.apply(now, update, entropy);
+                acknowledgement
+            }
             Ok(Received::Duplicate { acknowledgement }) => {
                 self.statistics.rekeys_repeated = self.statistics.rekeys_repeated.saturating_add(1);
                 self.events.push_back(MemberEventKind::RekeyRepeated);
@@ -69,16 +99,54 @@ impl Membership {
         }
     }
 
-    fn apply(
+    /// Takes in new keys or deletions that the key server sent over the IKE SA (RFC 9838 §2.4.2). They take effect as
+    /// those of a GSA_REKEY do.
+    pub(super) fn handle_inband(
         &mut self,
         now: Instant,
-        accepted: Accepted,
+        rekey: InbandRekey,
         entropy: &mut dyn Entropy,
-    ) -> Option<Vec<u8>> {
+    ) {
+        let new_rekey_sa = match (&mut self.receiver, &rekey.rekey) {
+            (Some(receiver), _) => receiver.handle_inband(now, &rekey),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(RekeyError::Content("nothing tells who signs rekeys")),
+        };
+        match new_rekey_sa {
+            Ok(new_rekey_sa) => {
+                let update = Update {
+                    message_id: rekey.message_id,
+                    gsa: rekey.gsa,
+                    data: rekey.data,
+                    new_rekey_sa: new_rekey_sa.is_some(),
+                    deletes: rekey.deletes,
+                };
+                self.apply(now, update, entropy);
+            }
+            Err(error) => self.handle_unusable_inband(now, &error, entropy),
+        }
+    }
+
+    /// The key server sent something over the IKE SA that cannot be used: nothing changed.
+    pub(super) fn handle_unusable_inband(
+        &mut self,
+        now: Instant,
+        error: &RekeyError,
+        entropy: &mut dyn Entropy,
+    ) {
+        let error = match error {
+            RekeyError::Setup(rule) => &RekeyError::Content(rule),
+            other => other,
+        };
+        self.handle_refused_rekey(now, error, entropy);
+    }
+
+    fn apply(&mut self, now: Instant, accepted: Update, entropy: &mut dyn Entropy) {
         let mut age = Duration::ZERO;
         let mut installed = Vec::new();
         let mut replaced_after = self.policy.deactivation_delay.unwrap_or_default();
         let mut taken_over: Option<Duration> = None;
+        let mut lacks_sender_id = false;
         if let Some(gsa) = &accepted.gsa {
             let group_wide = gsa.group_wide.as_ref();
             if let Some(milliseconds) = group_wide.and_then(|policy| policy.pseudotime_ms) {
@@ -90,7 +158,14 @@ impl Membership {
             self.note_rekey_group(gsa);
             replaced_after = self.policy.deactivation_delay.unwrap_or_default();
             let receipt = now.checked_sub(age).unwrap_or(now);
+            let must_send = self.policy.direction(self.settings.direction) == Direction::Both;
             for (association, data) in data_policies(gsa) {
+                if must_send && self.sender_ids.is_empty() {
+                    // All our ciphers are counter-mode: with one, a sender that has no Sender-ID to send with must
+                    // leave the SA alone and register for one (RFC 9838 §2.4.1.4).
+                    lacks_sender_id = true;
+                    continue;
+                }
                 let secret = accepted.data.iter().find(|(spi, _)| *spi == data.spi);
                 let candidate = Candidate::new(
                     association,
@@ -131,14 +206,12 @@ impl Membership {
         for spi in &accepted.deletes.data {
             self.keys.delete(Spi(spi.0), gone);
         }
-        if accepted.new_rekey.is_some() {
+        if accepted.new_rekey_sa {
             self.rekey_soft = self
                 .receiver_expires()
                 .and_then(|expires| soft_limit(now, expires, Duration::ZERO, entropy));
         }
-        let must_send = self.policy.direction(self.settings.direction) == Direction::Both;
-        if must_send && !installed.is_empty() && self.sender_ids.is_empty() {
-            // RFC 9838 §2.4.1: no SA with a counter-mode cipher without a Sender-ID to send with.
+        if lacks_sender_id {
             self.request_registration(now, RegistrationReason::UnusableRekey, Duration::ZERO);
         }
         if accepted.deletes.excluded {
@@ -154,10 +227,9 @@ impl Membership {
         self.events.push_back(MemberEventKind::RekeyAccepted {
             message_id: accepted.message_id,
             traffic_keys: installed,
-            new_rekey_sa: accepted.new_rekey.is_some(),
+            new_rekey_sa: accepted.new_rekey_sa,
             age,
         });
-        accepted.acknowledgement
     }
 
     fn handle_refused_rekey(

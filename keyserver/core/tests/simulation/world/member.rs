@@ -201,9 +201,15 @@ impl Member {
             match event {
                 initiator::Event::Registered(registration) => self.install(now, *registration),
                 initiator::Event::Refused(refusal) => self.refusal = Some(refusal),
+                initiator::Event::Unusable(rule) => {
+                    self.failures.push(initiator::InitiatorError::Keys(rule));
+                }
                 initiator::Event::Failed(error) => self.failures.push(error),
                 initiator::Event::Deleted => self.ike_sa_closed = true,
-                initiator::Event::Authenticated { .. } | initiator::Event::Left => {}
+                initiator::Event::Authenticated { .. }
+                | initiator::Event::Rekeyed(_)
+                | initiator::Event::RekeyUnusable(_)
+                | initiator::Event::Left => {}
             }
         }
     }
