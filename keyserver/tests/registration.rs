@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
 use keyserver_api::request::RekeyRequest;
 use nix::sys::signal::Signal;
 use support::cluster::PATIENCE;
@@ -79,6 +81,83 @@ async fn a_member_registers_anywhere_and_is_rekeyed_across_the_loss_of_the_prima
         .until("it is registered", |member| member.registrations == 1)
         .await;
     assert_ne!(again.sender_ids, member.sender_ids);
+}
+
+/// Needs the right to bind ports below 1024; passes over itself without it.
+#[tokio::test]
+async fn a_key_server_behaves_the_same_on_ports_500_848_and_4500() {
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 84, high, low.max(1));
+    let ports = [500, 848, 4500];
+    let bound = ports.map(|port| UdpSocket::bind((address, port)));
+    if let Some(error) = bound.iter().find_map(|bound| bound.as_ref().err()) {
+        eprintln!("passed over: the registered ports cannot be bound: {error}");
+        return;
+    }
+    drop(bound);
+    let mut servers = Processes::prepare_at_registered_ports(address);
+    servers.start(0);
+    servers.ready(0).await;
+    let client = servers.client(&[0]);
+    client
+        .put_group(&policy("voice", 7))
+        .await
+        .expect("accepted");
+    keyed(&client, "voice").await;
+    let mut members = Vec::new();
+    for (number, port) in (1..).zip(ports) {
+        let server = SocketAddr::from((address, port));
+        let mut member = Member::new().await;
+        member.register(&format!("m-{number}.member.getvpn"), &KEY, 7, server);
+        member
+            .until("it is registered", |member| member.registrations == 1)
+            .await;
+        members.push((member, server));
+    }
+    let spis = members[0].0.spis.clone();
+    assert!(!spis.is_empty());
+    assert!(members.iter().all(|(member, _)| member.spis == spis));
+
+    client
+        .rekey("voice", &RekeyRequest::default())
+        .await
+        .expect("committed");
+    for (member, server) in &mut members {
+        member
+            .until("it has the rekey", |member| member.rekeys.len() == 1)
+            .await;
+        assert_eq!(
+            member.rekeyed_from,
+            Some(*server),
+            "from where it registered"
+        );
+    }
+    let asked = runtime::clock::now();
+    loop {
+        let rows = client.members("voice").await.expect("members");
+        assert_eq!(rows.len(), 3);
+        if rows
+            .iter()
+            .all(|row| row.last_acknowledgement_unix_ms.is_some())
+        {
+            break;
+        }
+        assert!(
+            runtime::clock::now().duration_since(asked) < PATIENCE,
+            "{rows:?}"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // Requests over the IKE SA go to the same port, too.
+    for (member, server) in &mut members {
+        assert!(member.leave(7), "{server}");
+        member.until("it has left", |member| member.left).await;
+    }
+    let asked = runtime::clock::now();
+    while !client.members("voice").await.expect("members").is_empty() {
+        assert!(runtime::clock::now().duration_since(asked) < PATIENCE);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 // GET VPN row 21

@@ -1,6 +1,6 @@
 //! Real key server processes on loopback.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -44,6 +44,15 @@ impl Processes {
     /// call the others by name.
     pub(crate) fn prepare_shared(count: usize) -> Self {
         Self::prepare_as(count, true)
+    }
+
+    /// Writes the files of one key server that members reach at the registered ports of `address`.
+    pub(crate) fn prepare_at_registered_ports(address: Ipv4Addr) -> Self {
+        let mut processes = Self::prepare(1);
+        processes.ike = vec![SocketAddr::from((address, 848))];
+        processes.nat_port = 4500;
+        processes.write_configuration(0);
+        processes
     }
 
     fn prepare_as(count: usize, shared: bool) -> Self {
