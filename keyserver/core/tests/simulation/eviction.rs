@@ -1,10 +1,13 @@
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use gikev2::responder::Refusal;
+use keyserver_api::identity::{IdentityKind, IdentityPattern};
 use keyserver_core::command::RekeyReason;
 use keyserver_core::server::{AdminError, AdminRequest};
 
-use crate::world::{GROUP, World, policy};
+use crate::world::{GROUP, Member, World, policy};
 
 fn evict(world: &mut World, member: &str) -> Result<(), AdminError> {
     let request = AdminRequest::Evict {
@@ -138,4 +141,72 @@ fn an_eviction_of_nobody_is_refused() {
         evict(&mut world, "m-9.member.getvpn"),
         Err(AdminError::MemberNotFound { .. })
     ));
+}
+
+/// What member 2 can make of the traffic and the rekeys from before it was admitted, when the keys were changed first
+/// or were not: the traffic keys of then that it holds, and whether it can follow the Rekey SA of then.
+fn admitted_later(keys_change_first: bool) -> (usize, bool) {
+    let mut world = World::new(1, 170);
+    let mut policy = policy();
+    // Nothing here ends by itself during the test.
+    policy.security_associations[0].lifetime_ms = 3_600_000;
+    let named = |value: &str| IdentityPattern {
+        kind: IdentityKind::Fqdn,
+        value: value.to_owned(),
+    };
+    policy.authorization.identities = vec![named("m-1.*")];
+    world.put_policy(&policy).expect("accepted");
+    world.add(Member::new(1), 0);
+    world.add(Member::new(2), 0);
+    world.settle();
+    assert_eq!(world.member(1).registrations, 1);
+    assert_eq!(world.member(2).registrations, 0, "not authorised yet");
+    let earlier: Vec<_> = world.member(1).keys.keys().copied().collect();
+    let rekeys: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
+    let seen = rekeys.clone();
+    world.loses = Box::new(move |datagram| {
+        if datagram.payload[18] == 41 {
+            seen.borrow_mut().push(datagram.payload.clone());
+        }
+        false
+    });
+    if keys_change_first {
+        let request = AdminRequest::Rekey {
+            group: GROUP.to_owned(),
+            replace: true,
+            key_encryption_key: true,
+        };
+        world.admin(request).expect("a rekey");
+        // Until senders use the new keys, the old ones are in use.
+        world.advance(Duration::from_secs(5));
+    }
+    let earlier_rekeys = rekeys.borrow().clone();
+    policy.authorization.identities = vec![named("m-*")];
+    world.put_policy(&policy).expect("accepted");
+    world.register_again(2, 0);
+    world.settle();
+    assert_eq!(world.member(2).registrations, 1);
+    let now = world.now;
+    let spi = world
+        .member(1)
+        .outbound(now, 1)
+        .expect("a key to send with");
+    assert!(world.member(2).opens(now, spi), "it reads what is sent now");
+    let held = earlier
+        .iter()
+        .filter(|spi| world.member(2).opens(now, **spi))
+        .count();
+    let receiver = world.member(2).receiver.as_ref().expect("a Rekey SA");
+    let follows = match earlier_rekeys.first() {
+        Some(first) => receiver.owns(first),
+        None => true,
+    };
+    (held, follows)
+}
+
+#[test]
+fn who_is_admitted_after_a_change_of_all_keys_reads_nothing_from_before() {
+    assert_eq!(admitted_later(true), (0, false));
+    let (held, follows) = admitted_later(false);
+    assert!(held > 0 && follows, "without it, it would");
 }
