@@ -52,17 +52,20 @@ fn tests(cell: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Whether `source` has a test function of this name: `fn name(` with `#[test]` among the lines right above it.
+/// Whether `source` has a test function of this name: `fn name(` with `#[test]` or that of Tokio among the lines right
+/// above it.
 fn has_test(source: &str, name: &str) -> bool {
     let declaration = format!("fn {name}(");
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     lines.iter().enumerate().any(|(at, line)| {
-        line.starts_with(&declaration)
+        line.strip_prefix("async ")
+            .unwrap_or(line)
+            .starts_with(&declaration)
             && lines[..at]
                 .iter()
                 .rev()
                 .take_while(|above| above.starts_with("#[") || above.starts_with("//"))
-                .any(|above| *above == "#[test]")
+                .any(|above| *above == "#[test]" || above.starts_with("#[tokio::test"))
     })
 }
 
@@ -115,8 +118,9 @@ fn the_counts_are_right() {
 
 #[test]
 fn a_test_that_is_only_mentioned_or_only_a_function_does_not_count() {
-    let source = "#[test]\nfn real() {}\n\nfn helper() {}\n// fn mentioned() {}\n#[test]\n#[ignore]\nfn slow() {}\n";
+    let source = "#[test]\nfn real() {}\n\nfn helper() {}\n// fn mentioned() {}\n#[test]\n#[ignore]\nfn slow() {}\n#[tokio::test]\nasync fn waiting() {}\nasync fn idle() {}\n";
     assert!(has_test(source, "real") && has_test(source, "slow"));
+    assert!(has_test(source, "waiting") && !has_test(source, "idle"));
     assert!(
         !has_test(source, "rea") && !has_test(source, "helper") && !has_test(source, "mentioned")
     );
