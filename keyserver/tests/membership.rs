@@ -228,6 +228,7 @@ async fn of_two_key_servers_the_one_that_ends_hands_its_vote_to_the_other() {
     );
     fill(&cluster, 1, 3..5).await;
     assert_eq!(voters(&cluster, 1), names(["ks-1"]));
+    cluster.released(0).await;
     cluster.restart(0).await;
     cluster.converged(&commands(0..5)).await;
     assert_eq!(cluster.primary().await, 1);

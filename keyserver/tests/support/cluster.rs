@@ -222,6 +222,11 @@ impl Cluster {
         let node = self.nodes[index].take().expect("it runs");
         node.consensus.raft().shutdown().await.expect("stops");
         drop(node);
+        self.released(index).await;
+    }
+
+    /// Waits until the tasks of key server `index`, which was ended, have let go of its store.
+    pub(crate) async fn released(&self, index: usize) {
         let lock = std::fs::File::open(self.directory(index).join("keyserver.lock")).expect("made");
         until("its tasks have let go of the store", || {
             lock.try_lock().ok()
