@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,15 +15,7 @@ pub fn run(command: &mut Command) -> Result<String> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start `{}`", shown(command)))?;
-    if !output.status.success() {
-        bail!(
-            "`{}`: {}: {}",
-            shown(command),
-            output.status,
-            tail(&String::from_utf8_lossy(&output.stderr), 20)
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    said(command, &output)
 }
 
 /// Runs a program that reads `input`; answers what it wrote to its standard output.
@@ -47,15 +39,7 @@ pub fn run_with_input(command: &mut Command, input: &str) -> Result<String> {
     });
     let output = child.wait_with_output()?;
     let _ = writer.join();
-    if !output.status.success() {
-        bail!(
-            "`{}`: {}: {}",
-            shown(command),
-            output.status,
-            tail(&String::from_utf8_lossy(&output.stderr), 20)
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    said(command, &output)
 }
 
 /// The program's file on the search path, or in the places of system programs.
@@ -90,6 +74,19 @@ pub fn tail(text: &str, lines: usize) -> String {
 #[must_use]
 pub fn tail_of(file: &Path, lines: usize) -> String {
     tail(&std::fs::read_to_string(file).unwrap_or_default(), lines)
+}
+
+/// What a program wrote to its standard output, or why it failed.
+fn said(command: &Command, output: &Output) -> Result<String> {
+    if !output.status.success() {
+        bail!(
+            "`{}`: {}: {}",
+            shown(command),
+            output.status,
+            tail(&String::from_utf8_lossy(&output.stderr), 20)
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The command as one would type it.
